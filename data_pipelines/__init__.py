@@ -1,0 +1,1 @@
+"""From corpora to batches that are a pure function of the config and the step."""

@@ -1,0 +1,43 @@
+"""`Batch`: what a data pipeline hands to the model, and the only thing they share."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int32, UInt8
+
+PAD_SEGMENT = 0  # segment id of a position that belongs to no document
+NO_IMAGE = -1  # image index of a position that holds text
+
+
+class Batch(NamedTuple):
+    """One step's input, laid out by pool groups; host numpy arrays or `jax.Array`s.
+
+    A row packs several documents. `segments` numbers them from 1 and is 0 on padding;
+    `positions` restarts at 0 in each document (or in each part of a split one). Where
+    `images` is not -1 the position holds image token `images % Q` of the slot
+    `images // Q` of its own group, and its entry in `tokens` is the tokenizer's image
+    id. `targets` is shifted inside each document, so a position never predicts another
+    document's token; `loss_mask` is True exactly where a target counts.
+    """
+
+    tokens_ZRT: Int32[np.ndarray, "Z R T"]
+    targets_ZRT: Int32[np.ndarray, "Z R T"]
+    loss_mask_ZRT: Bool[np.ndarray, "Z R T"]
+    segments_ZRT: Int32[np.ndarray, "Z R T"]
+    positions_ZRT: Int32[np.ndarray, "Z R T"]
+    images_ZRT: Int32[np.ndarray, "Z R T"]
+    sources_ZR: Int32[np.ndarray, "Z R"]  # place in config.data.sources, of each row
+    pixels_ZChwc: UInt8[np.ndarray, "Z C h w c"]
+    real_ZC: Bool[np.ndarray, "Z C"]  # the slot holds an image of some document
+
+
+class Share(NamedTuple):
+    """The box of a global batch that one process holds, as half-open ranges.
+
+    The arrays of a `Batch` made for a share have the box's shape; image indices still
+    count within the whole group.
+    """
+
+    groups: tuple[int, int]  # of Z
+    rows: tuple[int, int]  # of R
+    slots: tuple[int, int]  # of C

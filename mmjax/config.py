@@ -1,0 +1,299 @@
+"""Every knob of mmjax, as a tree of plain dataclasses.
+
+A config file is a Python file with a function `get_config()` that returns a `Config`;
+`--config.optim.peak_lr=2e-4` overrides one field, with its type checked. The rules
+that a config obeys are in `mmjax.validation`.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+# The alternatives that a field may name. The code that implements them is a dict of
+# functions with the same keys, checked against these by a test.
+ACTIVATIONS = ("gelu", "quick_gelu")
+ATTENTIONS = ("blocked", "reference")
+CONNECTORS = ("average_pool", "mlp", "perceiver")
+DTYPES = ("bfloat16", "float32")
+REMATS = ("none", "dots", "full")
+
+
+@dataclasses.dataclass
+class ViT:
+    """The image encoder: a pre-norm vision transformer. Defaults are ViT-H/14."""
+
+    image_size: int = 378  # side in pixels of the square that the encoder sees
+    patch_size: int = 14
+    width: int = 1280
+    layers: int = 32
+    heads: int = 16
+    mlp_width: int = 5120
+    activation: str = "quick_gelu"  # one of ACTIVATIONS
+    norm_eps: float = 1e-5
+    remat: str = "full"  # what the backward pass keeps of a layer: one of REMATS
+
+
+@dataclasses.dataclass
+class Connector:
+    """What turns patch features into image tokens of the decoder's width."""
+
+    kind: str = (
+        "perceiver"  # one of CONNECTORS; perceiver of depth 1: attention pooling
+    )
+    tokens: int = 144  # image tokens of one image (Q)
+    depth: int = 1  # blocks of the perceiver
+    heads: int = 16  # heads of the perceiver
+
+
+@dataclasses.dataclass
+class Decoder:
+    """The language model: RMSNorm, rotary positions, grouped queries, SwiGLU."""
+
+    vocab_size: int = 65536  # rows of the embedding; at least the tokenizer's ids
+    width: int = 2560
+    layers: int = 32
+    heads: int = 20
+    kv_heads: int = 20
+    head_size: int = 128
+    mlp_width: int = 6912
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-6
+    tied_embeddings: bool = False
+    remat: str = "full"  # one of REMATS
+
+
+@dataclasses.dataclass
+class Model:
+    """Encoder, connector and decoder, and how they are computed."""
+
+    vit: ViT = dataclasses.field(default_factory=ViT)
+    connector: Connector = dataclasses.field(default_factory=Connector)
+    decoder: Decoder = dataclasses.field(default_factory=Decoder)
+    dtype: str = "bfloat16"  # of activations; parameters and reductions are float32
+    attention: str = "blocked"  # backend of the decoder's attention: one of ATTENTIONS
+    attention_block: int = 512  # tokens of a query block of the blocked backend
+    loss_chunk: int = 512  # tokens of a row whose logits exist at the same time
+    z_loss: float = 0.0  # weight of the squared log-partition
+
+
+@dataclasses.dataclass
+class Source:
+    """One prepared corpus."""
+
+    name: str = ""
+    path: str = ""  # folder of shards, relative to data.root; empty: NAME/train
+    heldout: str = ""  # likewise; empty: NAME/heldout
+
+
+@dataclasses.dataclass
+class SampleWorld:
+    """The corpus that the project makes itself, in data.root, where it isn't yet."""
+
+    enabled: bool = False
+    seed: int = 0
+    captions: int = 8000  # documents of each kind
+    interleaved: int = 4000
+    texts: int = 3000
+    heldout: int = 200  # held-out documents of each kind
+    questions: int = 200  # held-out questions of each type
+    image_size: int = 64  # side of the images in pixels
+    vocab_size: int = 512  # of the tokenizer trained on it
+
+
+@dataclasses.dataclass
+class Data:
+    """Where the corpora lie and how their documents become batches."""
+
+    root: str = ""
+    sources: tuple[Source, ...] = (
+        Source("captions"),
+        Source("interleaved"),
+        Source("text"),
+    )
+    tokenizer: str = ""  # sentencepiece model; empty: tokenizer.model in data.root
+    sample_world: SampleWorld = dataclasses.field(default_factory=SampleWorld)
+    seed: int = 0  # of the shuffle
+    row_tokens: int = 4096  # T
+    rows_per_batch: int = 512  # B
+    rows_per_pool: int = 16  # R, the rows that share one pool of images
+    pool_capacity: int = 0  # C, image slots of a group; 0: auto, the fewest that fit
+    pool_multiple: int = 16  # auto capacities are multiples of this
+    max_images_per_row: int = 0  # 0: no limit of its own (a row fits its pool anyway)
+    pack_window: int = 2048  # documents that are packed together
+    block_batches: int = 32  # batches whose rows are dealt to pools together
+    threads: int = 8  # that read, decode and tokenize
+    workers: int = 0  # processes that do so instead; 0: threads of this process
+    prefetch: int = 4  # pool groups read ahead
+    cache: str = ""  # folder of plans; empty: .plans in data.root, or in the workdir
+
+
+@dataclasses.dataclass
+class WeightChange:
+    """From `step` on, the mixture has these weights."""
+
+    step: int = 0
+    weights: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass
+class Mixture:
+    """How often rows are drawn from each source."""
+
+    weights: tuple[int, ...] = (45, 45, 10)  # shares of packed rows, one a source
+    schedule: tuple[WeightChange, ...] = ()
+
+
+@dataclasses.dataclass
+class LrRule:
+    """Parameters whose path matches learn at a multiple of the rate."""
+
+    pattern: str = ""  # regular expression searched in paths such as vit/norm/scale
+    multiplier: float = 1.0
+
+
+@dataclasses.dataclass
+class Optim:
+    """AdamW, warmup and cosine."""
+
+    peak_lr: float = 1e-4
+    final_lr_ratio: float = 0.1  # the rate at the last step, as a share of peak_lr
+    warmup_steps: int = 2000
+    b1: float = 0.9
+    b2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1  # multiplied by the learning rate of the step
+    clip_norm: float = 1.0  # global norm of the gradients
+    accumulate: int = 1  # microbatches of a step, each a whole number of pool groups
+    frozen: tuple[str, ...] = ()  # patterns of paths that are not trained
+    lr_rules: tuple[LrRule, ...] = ()  # the first rule that matches counts
+
+
+@dataclasses.dataclass
+class Mesh:
+    """Devices along each mesh axis; one axis may be -1, all that remain."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """When checkpoints are written and which are kept."""
+
+    every: int = 1000  # steps
+    keep_last: int = 3
+    keep_every: int = 0  # keep for ever those at multiples of this many steps; 0: none
+    asynchronous: bool = True
+
+
+@dataclasses.dataclass
+class Log:
+    """Where metrics go."""
+
+    every: int = 10  # steps between two log lines
+    tensorboard: bool = True
+    wandb_project: str = ""  # empty: no Weights & Biases
+
+
+@dataclasses.dataclass
+class Evaluation:
+    """What is measured on held-out data."""
+
+    every: int = 1000  # steps between two held-out losses; 0: only at the end
+    rows: int = 512  # held-out rows of each source, at most
+    questions: str = ""  # folder of question documents, relative to data.root
+    samples: int = 8  # images that get the model's own captions in the report
+
+
+@dataclasses.dataclass
+class Config:
+    """A whole run."""
+
+    steps: int = 200_000
+    seed: int = 0  # of the parameters
+    init_from: str = ""  # checkpoint folder whose weights the run starts from
+    max_hours: float = 0.0  # end cleanly after this long; 0: no limit
+    model: Model = dataclasses.field(default_factory=Model)
+    data: Data = dataclasses.field(default_factory=Data)
+    mixture: Mixture = dataclasses.field(default_factory=Mixture)
+    optim: Optim = dataclasses.field(default_factory=Optim)
+    mesh: Mesh = dataclasses.field(default_factory=Mesh)
+    checkpoint: Checkpoint = dataclasses.field(default_factory=Checkpoint)
+    log: Log = dataclasses.field(default_factory=Log)
+    evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
+
+
+class ImageCost(NamedTuple):
+    """What images take up: pool slots, and positions of a row."""
+
+    slots: np.ndarray
+    positions: np.ndarray
+
+
+def image_cost(model: Model, width: np.ndarray, height: np.ndarray) -> ImageCost:
+    """Slots and positions of images of the given sizes (arrays of pixels, same shape).
+
+    Every image is one slot and `connector.tokens` positions, whatever its size.
+    """
+    shape = np.broadcast_shapes(np.shape(width), np.shape(height))
+    ones = np.ones(shape, np.int32)
+    return ImageCost(ones, ones * model.connector.tokens)
+
+
+def patches(vit: ViT) -> int:
+    """Patches of one image (P)."""
+    return (vit.image_size // vit.patch_size) ** 2
+
+
+def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
+    """Parameters of the decoder (without embeddings, of the embeddings)."""
+    heads = 2 * decoder.heads + 2 * decoder.kv_heads
+    attention = decoder.width * decoder.head_size * heads
+    mlp = 3 * decoder.width * decoder.mlp_width
+    body = decoder.layers * (attention + mlp + 2 * decoder.width) + decoder.width
+    tables = 1 if decoder.tied_embeddings else 2
+    return body, tables * decoder.vocab_size * decoder.width
+
+
+def mm1_learning_rate(parameters: int) -> float:
+    """Peak rate by MM1's law, of the decoder's parameters without embeddings.
+
+    Fitted between 9 M and 1.2 B parameters for parts that are already pretrained
+    (arXiv 2403.09611, appendix B).
+    """
+    return math.exp(-0.4214 * math.log(parameters) - 0.5535)
+
+
+def to_dict(config: Config) -> dict:
+    """The config as plain dicts, lists, numbers and strings, fit for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: dict) -> Config:
+    """The config that `to_dict` wrote (also after a trip through JSON)."""
+    return _build(Config, values)
+
+
+def _build(kind: type, values: dict):
+    """A dataclass from a dict; nested dataclasses and tuples of them are rebuilt."""
+    default = kind()
+    fields = {f.name for f in dataclasses.fields(kind)}
+    unknown = set(values) - fields
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}")
+    elements = {"sources": Source, "schedule": WeightChange, "lr_rules": LrRule}
+    built = {}
+    for name, value in values.items():
+        current = getattr(default, name)
+        if dataclasses.is_dataclass(current):
+            built[name] = _build(type(current), value)
+        elif name in elements:
+            built[name] = tuple(_build(elements[name], item) for item in value)
+        elif isinstance(current, tuple):
+            built[name] = tuple(value)
+        else:
+            built[name] = value
+    return kind(**built)

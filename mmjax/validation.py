@@ -1,0 +1,223 @@
+"""The rules that a config obeys, checked before anything starts."""
+
+import dataclasses
+import math
+import re
+
+from mmjax import config as config_lib
+from mmjax.config import Config, Data, Mesh, Model, Optim
+
+
+def validate(config: Config) -> None:
+    """Raises ValueError, with one line a broken rule, naming field, value and rule."""
+    problems = [
+        *_number_problems(config),
+        *_choice_problems(config),
+        *_model_problems(config.model, config.data),
+        *_mixture_problems(config),
+        *_layout_problems(config),
+        *_pattern_problems(config.optim),
+    ]
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+MAY_BE_ZERO = {
+    "config.seed", "config.max_hours", "model.z_loss", "data.seed",
+    "data.pool_capacity", "data.max_images_per_row", "data.workers",
+    "data.sample_world.seed", "optim.warmup_steps", "optim.weight_decay",
+    "optim.final_lr_ratio", "optim.b1", "optim.b2", "checkpoint.keep_every",
+    "evaluation.every", "evaluation.samples",
+}  # fmt: skip
+
+
+def _numbers(node: object, path: str):
+    """Yields (path, value) of every number in a tree of dataclasses."""
+    for field in dataclasses.fields(node):  # pyright: ignore[reportArgumentType]
+        value = getattr(node, field.name)
+        if dataclasses.is_dataclass(value):
+            parent = "" if path == "config." else path
+            yield from _numbers(value, f"{parent}{field.name}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield f"{path}{field.name}", value
+
+
+def _number_problems(config: Config) -> list[str]:
+    problems = []
+    for name, value in _numbers(config, "config."):
+        if name.startswith("mesh."):
+            if value != -1 and value < 1:
+                problems.append(f"{name}={value}: must be positive, or -1 for the rest")
+        elif value < 0 or (value == 0 and name not in MAY_BE_ZERO):
+            rule = "not be negative" if name in MAY_BE_ZERO else "be positive"
+            problems.append(f"{name}={value}: must {rule}")
+    mesh = config.mesh
+    if (mesh.data, mesh.fsdp, mesh.tensor).count(-1) > 1:
+        problems.append("mesh: at most one axis may be -1")
+    return problems
+
+
+def _choice_problems(config: Config) -> list[str]:
+    model = config.model
+    choices = [
+        ("model.vit.activation", model.vit.activation, config_lib.ACTIVATIONS),
+        ("model.vit.remat", model.vit.remat, config_lib.REMATS),
+        ("model.decoder.remat", model.decoder.remat, config_lib.REMATS),
+        ("model.connector.kind", model.connector.kind, config_lib.CONNECTORS),
+        ("model.attention", model.attention, config_lib.ATTENTIONS),
+        ("model.dtype", model.dtype, config_lib.DTYPES),
+    ]
+    return [
+        f"{name}={value!r}: must be one of {', '.join(allowed)}"
+        for name, value, allowed in choices
+        if value not in allowed
+    ]
+
+
+def _divides(name: str, small: int, large_name: str, large: int) -> list[str]:
+    if small > 0 and large % small == 0:
+        return []
+    return [f"{name}={small}: must divide {large_name}={large}"]
+
+
+def _model_problems(model: Model, data: Data) -> list[str]:
+    vit, connector, decoder = model.vit, model.connector, model.decoder
+    problems = [
+        *_divides(
+            "model.vit.patch_size", vit.patch_size,
+            "model.vit.image_size", vit.image_size,
+        ),
+        *_divides("model.vit.heads", vit.heads, "model.vit.width", vit.width),
+        *_divides(
+            "model.decoder.kv_heads", decoder.kv_heads,
+            "model.decoder.heads", decoder.heads,
+        ),
+    ]  # fmt: skip
+    tokens = f"model.connector.tokens={connector.tokens}"
+    grid, side = math.isqrt(config_lib.patches(vit)), math.isqrt(connector.tokens)
+    if connector.kind == "perceiver":
+        problems += _divides(
+            "model.connector.heads", connector.heads,
+            "model.decoder.width", decoder.width,
+        )  # fmt: skip
+    if connector.kind == "mlp" and connector.tokens != grid**2:
+        problems.append(f"{tokens}: the mlp connector has one a patch, {grid**2}")
+    if connector.kind == "average_pool" and (
+        side**2 != connector.tokens or grid % side
+    ):
+        problems.append(
+            f"{tokens}: average_pool needs the square of a number that divides the "
+            f"encoder's grid of {grid} x {grid} patches"
+        )
+    if decoder.head_size % 2:
+        problems.append(
+            f"model.decoder.head_size={decoder.head_size}: must be even (rotary)"
+        )
+    if data.row_tokens < connector.tokens + 2:
+        problems.append(
+            f"data.row_tokens={data.row_tokens}: must hold an image of "
+            f"{connector.tokens} tokens and 2 more"
+        )
+    problems += _divides(
+        "model.loss_chunk", min(model.loss_chunk, data.row_tokens),
+        "data.row_tokens", data.row_tokens,
+    )  # fmt: skip
+    return problems
+
+
+def _mixture_problems(config: Config) -> list[str]:
+    names = [source.name for source in config.data.sources]
+    problems = []
+    if not names or "" in names or len(set(names)) < len(names):
+        problems.append(f"data.sources={names}: need names, each different")
+    changes = [("mixture.weights", config.mixture.weights)]
+    changes += [
+        (f"mixture.schedule[{i}].weights", change.weights)
+        for i, change in enumerate(config.mixture.schedule)
+    ]
+    for name, weights in changes:
+        if len(weights) != len(names):
+            problems.append(f"{name}={weights}: needs one a source, {names}")
+        elif any(not isinstance(w, int) or w < 0 for w in weights) or not any(weights):
+            problems.append(f"{name}={weights}: integers >= 0, not all 0")
+        elif sum(weights) > 1_000_000:
+            problems.append(f"{name}={weights}: the sum must be at most 1000000")
+    steps = [change.step for change in config.mixture.schedule]
+    if steps != sorted(set(steps)) or (steps and steps[0] < 1):
+        problems.append(f"mixture.schedule: steps {steps} must ascend from 1 or more")
+    if config.optim.warmup_steps > config.steps:
+        problems.append(
+            f"optim.warmup_steps={config.optim.warmup_steps}: must not exceed "
+            f"steps={config.steps}"
+        )
+    return problems
+
+
+def _layout_problems(config: Config) -> list[str]:
+    data, mesh, decoder = config.data, config.mesh, config.model.decoder
+    problems = _divides(
+        "data.rows_per_pool", data.rows_per_pool,
+        "data.rows_per_batch", data.rows_per_batch,
+    )  # fmt: skip
+    groups = data.rows_per_batch // max(1, data.rows_per_pool)
+    pools = f"pool groups of a batch ({groups})"
+    problems += _divides("optim.accumulate", config.optim.accumulate, pools, groups)
+    problems += _divides(
+        "data.pool_multiple", data.pool_multiple,
+        "data.pool_capacity", data.pool_capacity,
+    )  # fmt: skip
+    micro = groups // max(1, config.optim.accumulate)
+    if mesh.data > 0:
+        problems += _divides(
+            "mesh.data", mesh.data, "pool groups of a microbatch", micro
+        )
+    if mesh.fsdp > 0:
+        problems += _divides(
+            "mesh.fsdp", mesh.fsdp, "data.rows_per_pool", data.rows_per_pool
+        )
+    if mesh.fsdp > 0 and mesh.tensor > 0:
+        shards = mesh.fsdp * mesh.tensor
+        problems += _divides(
+            "mesh.fsdp * mesh.tensor", shards, "data.pool_multiple", data.pool_multiple
+        )
+    if mesh.tensor > 1:
+        for name in ("heads", "kv_heads", "mlp_width", "vocab_size"):
+            size = getattr(decoder, name)
+            problems += _divides(
+                "mesh.tensor", mesh.tensor, f"model.decoder.{name}", size
+            )
+    return problems
+
+
+def resolve_mesh(config: Config, devices: int) -> Mesh:
+    """The mesh with -1 replaced, for this many devices.
+
+    Raises ValueError where the axes don't multiply to the devices, or the resolved mesh
+    breaks a rule of `validate`.
+    """
+    mesh = config.mesh
+    sizes = [mesh.data, mesh.fsdp, mesh.tensor]
+    known = math.prod(size for size in sizes if size > 0)
+    sizes = [devices // known if size == -1 else size for size in sizes]
+    if math.prod(sizes) != devices:
+        raise ValueError(
+            f"mesh: data={mesh.data} x fsdp={mesh.fsdp} x tensor={mesh.tensor} must "
+            f"multiply to the {devices} devices"
+        )
+    resolved = Mesh(*sizes)
+    problems = _layout_problems(dataclasses.replace(config, mesh=resolved))
+    if problems:
+        raise ValueError("\n".join(problems))
+    return resolved
+
+
+def _pattern_problems(optim: Optim) -> list[str]:
+    problems = []
+    named = [("optim.frozen", pattern) for pattern in optim.frozen]
+    named += [("optim.lr_rules", rule.pattern) for rule in optim.lr_rules]
+    for name, pattern in named:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            problems.append(f"{name}={pattern!r}: not a regular expression ({error})")
+    return problems

@@ -1,0 +1,29 @@
+"""What every test shares: 8 virtual devices, shape checks, and where real data lies."""
+
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if os.environ["JAX_PLATFORMS"] == "cpu":
+    os.environ["XLA_FLAGS"] = (
+        os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    )
+
+from jaxtyping import install_import_hook
+
+# Annotations that cross a file border are checked while tests run.
+_hook = install_import_hook(["mmjax.ops", "mmjax.models"], "beartype.beartype")
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder of real corpora; tests that want it are skipped where it is absent."""
+    path = os.environ.get("MMJAX_TEST_DATA", ROOT.parent / "shared" / "data")
+    path = pathlib.Path(path).resolve()
+    if not path.is_dir():
+        pytest.skip(f"real data not found at {path} (set MMJAX_TEST_DATA)")
+    return path
