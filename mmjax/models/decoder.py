@@ -1,0 +1,102 @@
+"""The language model: RMSNorm, rotary positions, grouped queries, SwiGLU."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float, Int
+
+from mmjax import config
+from mmjax.models import layers
+from mmjax.ops import pointwise, rope
+
+
+class SwiGlu(nn.Module):
+    """The gated MLP of a decoder layer."""
+
+    width: int
+    hidden: int
+    dtype: str
+    gain: float  # of the last layer
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*axes D"]) -> Float[Array, "*axes D"]:
+        shape = ((self.width,), (self.hidden,), self.dtype)
+        gate = layers.Linear(*shape, name="gate")(x)
+        up = layers.Linear(*shape, name="up")(x)
+        down = layers.Linear(
+            (self.hidden,), (self.width,), self.dtype, gain=self.gain, name="down"
+        )
+        return down(pointwise.swiglu(gate, up))
+
+
+class Block(nn.Module):
+    """One layer: attention within documents, then the gated MLP, both residual."""
+
+    model: config.Model
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "Z R T D"],
+        segments_ZRT: Int[Array, "Z R T"],
+        turn: rope.Rotation,
+    ):
+        decoder, dtype = self.model.decoder, self.model.dtype
+        gain = (2 * decoder.layers) ** -0.5  # the residual stream keeps its scale
+        attention = layers.Attention(
+            width=decoder.width,
+            source_width=decoder.width,
+            heads=decoder.heads,
+            kv_heads=decoder.kv_heads,
+            head_size=decoder.head_size,
+            dtype=dtype,
+            bias=False,
+            causal=True,
+            backend=self.model.attention,
+            block=self.model.attention_block,
+            gain=gain,
+            name="attention",
+        )
+        eps = decoder.norm_eps
+        normed = layers.RMSNorm(decoder.width, eps, name="norm_attention")(x)
+        x = x + attention(normed, normed, segments_ZRT, turn)
+        normed = layers.RMSNorm(decoder.width, eps, name="norm_mlp")(x)
+        mlp = SwiGlu(decoder.width, decoder.mlp_width, dtype, gain, name="mlp")
+        return x + mlp(normed), None
+
+
+class Decoder(nn.Module):
+    """Embeds tokens, runs the layers, and owns the table that makes logits."""
+
+    model: config.Model
+
+    def setup(self):
+        decoder = self.model.decoder
+        shape = (decoder.vocab_size, decoder.width)
+        init = layers.fan_in(decoder.width)
+        self.embedding = self.param("embedding", init, shape)
+        if not decoder.tied_embeddings:
+            self.unembedding = self.param("unembed", init, shape[::-1])
+        blocks = layers.stack(Block, decoder.layers, decoder.remat, arguments=2)
+        self.blocks = blocks(self.model, name="blocks")
+        self.norm = layers.RMSNorm(decoder.width, decoder.norm_eps, name="norm")
+
+    def embed(self, tokens_ZRT: Int[Array, "Z R T"]) -> Float[Array, "Z R T D"]:
+        """Embeddings of tokens, in the dtype of the activations."""
+        return self.embedding[tokens_ZRT].astype(self.model.dtype)
+
+    def __call__(
+        self,
+        x_ZRTD: Float[Array, "Z R T D"],
+        segments_ZRT: Int[Array, "Z R T"],
+        positions_ZRT: Int[Array, "Z R T"],
+    ) -> Float[Array, "Z R T D"]:
+        """Embeddings to hidden states, normed and ready for `unembed`."""
+        decoder = self.model.decoder
+        turn = rope.rotation(positions_ZRT, decoder.head_size, decoder.rope_theta)
+        x_ZRTD, _ = self.blocks(x_ZRTD, segments_ZRT, turn)
+        return self.norm(x_ZRTD)
+
+    def unembed_table(self) -> Float[Array, "D V"]:
+        """What hidden states are multiplied by for logits, float32."""
+        if self.model.decoder.tied_embeddings:
+            return self.embedding.T
+        return self.unembedding

@@ -1,0 +1,173 @@
+"""Linen modules that encoder, connector and decoder share: they own parameters.
+
+The strict dialect: one collection, `params`; no randomness or mutable state when
+applied; `nn.scan` and `nn.remat` the only lifted transforms; every submodule named.
+Parameters are float32 and are cast to the `dtype` of the activations where used.
+"""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from mmjax.ops import attention, pointwise, rope
+
+REMATS: dict[str, Callable | None] = {
+    "none": jax.checkpoint_policies.everything_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+def fan_in(inputs: int, gain: float = 1.0) -> Callable:
+    """Truncated normal of standard deviation gain / sqrt(inputs)."""
+    # Cut at two deviations, the normal keeps 0.8796 of its own.
+    return nn.initializers.truncated_normal(gain / math.sqrt(inputs) / 0.8796)
+
+
+def stack(block: type[nn.Module], layers: int, remat: str, arguments: int) -> Callable:
+    """The module class that applies `layers` blocks, with parameters stacked on L.
+
+    A block maps (x, *arguments) to (x, None); the arguments are the same for all
+    layers. `remat` is a key of REMATS: what of a layer is kept for the backward pass.
+    """
+    if remat != "none":
+        block = nn.remat(block, policy=REMATS[remat], prevent_cse=False)
+    return nn.scan(
+        block,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=(nn.broadcast,) * arguments,
+        length=layers,
+    )
+
+
+def pin(x: Array, *axes: str | None) -> Array:
+    """Fixes the sharding of an activation; without a mesh, nothing happens.
+
+    A mesh axis that doesn't divide its dimension is left out.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    spec = [
+        axis if axis is not None and size % mesh.shape[axis] == 0 else None
+        for axis, size in zip(axes, x.shape)
+    ]
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
+
+
+class LayerNorm(nn.Module):
+    """`pointwise.layer_norm` with scale and bias of the given width."""
+
+    width: int
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*axes D"]) -> Float[Array, "*axes D"]:
+        scale = self.param("scale", nn.initializers.ones, (self.width,))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        return pointwise.layer_norm(x, scale, bias, self.eps)
+
+
+class RMSNorm(nn.Module):
+    """`pointwise.rms_norm` with a scale of the given width."""
+
+    width: int
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*axes D"]) -> Float[Array, "*axes D"]:
+        scale = self.param("scale", nn.initializers.ones, (self.width,))
+        return pointwise.rms_norm(x, scale, self.eps)
+
+
+class Linear(nn.Module):
+    """Contracts the last axes, `inputs`, of an array to `outputs`."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    dtype: str
+    bias: bool = False
+    gain: float = 1.0  # of the initial kernel, 1 keeps the variance
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        init = fan_in(math.prod(self.inputs), self.gain)
+        kernel = self.param("kernel", init, (*self.inputs, *self.outputs))
+        y = jnp.tensordot(x, kernel.astype(self.dtype), axes=len(self.inputs))
+        if self.bias:
+            bias = self.param("bias", nn.initializers.zeros, self.outputs)
+            y = y + bias.astype(self.dtype)
+        return y
+
+
+class Attention(nn.Module):
+    """Multi-head attention from rows of width `width` to sources of `source_width`."""
+
+    width: int
+    source_width: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    dtype: str
+    bias: bool
+    causal: bool
+    backend: str
+    block: int
+    gain: float  # of the output projection
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "Z R T D"],
+        source: Float[Array, "Z R S E"],
+        segments: Int[Array, "Z R T"] | None = None,
+        turn: rope.Rotation | None = None,
+    ) -> Float[Array, "Z R T D"]:
+        q = self._project("query", self.width, self.heads)(x)
+        k = self._project("key", self.source_width, self.kv_heads)(source)
+        v = self._project("value", self.source_width, self.kv_heads)(source)
+        if turn is not None:
+            q, k = rope.rotate(q, turn), rope.rotate(k, turn)
+
+        # Over groups by vmap: merging Z with R would mix two sharded axes.
+        def of_group(q, k, v, segments):
+            return attention.attend(
+                q, k, v, segments, self.causal, self.backend, self.block
+            )
+
+        out = jax.vmap(of_group)(q, k, v, segments)
+        inner = (self.heads, self.head_size)
+        linear = Linear(
+            inner, (self.width,), self.dtype, self.bias, self.gain, name="out"
+        )
+        return linear(out)
+
+    def _project(self, name: str, width: int, heads: int) -> Linear:
+        outputs = (heads, self.head_size)
+        return Linear((width,), outputs, self.dtype, self.bias, name=name)
+
+
+class Mlp(nn.Module):
+    """Two layers with an activation between: the encoder's and the connector's."""
+
+    inputs: int
+    hidden: int
+    outputs: int
+    activation: str  # a key of pointwise.ACTIVATIONS
+    dtype: str
+    gain: float = 1.0  # of the second layer
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*axes E"]) -> Float[Array, "*axes D"]:
+        up = Linear((self.inputs,), (self.hidden,), self.dtype, True, name="up")
+        x = pointwise.ACTIVATIONS[self.activation](up(x))
+        down = Linear(
+            (self.hidden,), (self.outputs,), self.dtype, True, self.gain, name="down"
+        )
+        return down(x)

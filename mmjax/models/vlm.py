@@ -1,0 +1,84 @@
+"""The whole model: images and tokens in, hidden states and the unembedding out.
+
+`Model` is a pair of pure functions, as an optax optimizer is; its parameters are
+nested dicts of float32 arrays, named as in checkpoints and in the sharding table.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mmjax import config
+from mmjax.batch import Batch
+from mmjax.models import connectors, decoder, layers, vit
+from mmjax.ops import splice
+
+
+class Outputs(NamedTuple):
+    """Logits in two factors: whole they would be too large."""
+
+    hidden_ZRTD: Float[Array, "Z R T D"]  # in the dtype of the activations
+    unembed_DV: Float[Array, "D V"]  # float32
+
+
+class Model(NamedTuple):
+    """`init(key) -> params` and `apply(params, batch) -> Outputs`, both pure."""
+
+    init: Callable[[Array], Any]
+    apply: Callable[[Any, Batch], Outputs]
+
+
+class VLM(nn.Module):
+    """Encoder, connector, splice, decoder."""
+
+    model: config.Model
+
+    @nn.compact
+    def __call__(self, batch: Batch) -> Outputs:
+        model = self.model
+        features_ZCPE = vit.ViT(model.vit, model.dtype, name="vit")(batch.pixels_ZChwc)
+        connector = connectors.CONNECTORS[model.connector.kind]
+        images_ZCQD = connector(model, name="connector")(features_ZCPE)
+        images_ZCQD = layers.pin(images_ZCQD, "data", None, None, None)
+        language = decoder.Decoder(model, name="decoder")
+        x_ZRTD = language.embed(batch.tokens_ZRT)
+        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, batch.images_ZRT)
+        x_ZRTD = layers.pin(x_ZRTD, "data", "fsdp", None, None)
+        hidden_ZRTD = language(x_ZRTD, batch.segments_ZRT, batch.positions_ZRT)
+        return Outputs(hidden_ZRTD, language.unembed_table())
+
+
+def build(model: config.Model) -> Model:
+    """The model of a (validated) config; later changes to it have no effect."""
+    model = copy.deepcopy(model)
+    module = VLM(model)
+
+    def init(key: Array) -> Any:
+        return module.init(key, _smallest_batch(model))["params"]
+
+    def apply(params: Any, batch: Batch) -> Outputs:
+        return module.apply({"params": params}, batch)
+
+    return Model(init, apply)
+
+
+def _smallest_batch(model: config.Model) -> Batch:
+    """One row of two tokens and one image: enough to shape the parameters."""
+    row = np.zeros((1, 1, 2), np.int32)
+    side = model.vit.image_size
+    return Batch(
+        tokens_ZRT=jnp.asarray(row),
+        targets_ZRT=row,
+        loss_mask_ZRT=row > 0,
+        segments_ZRT=jnp.asarray(row),
+        positions_ZRT=jnp.asarray(row),
+        images_ZRT=jnp.asarray(row - 1),
+        sources_ZR=row[..., 0],
+        pixels_ZChwc=jnp.zeros((1, 1, side, side, 3), jnp.uint8),
+        real_ZC=np.zeros((1, 1), bool),
+    )

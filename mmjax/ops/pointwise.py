@@ -1,0 +1,54 @@
+"""What is done to each position alone: norms and activations."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def layer_norm(
+    x: Float[Array, "*axes D"],
+    scale_D: Float[Array, "D"],
+    bias_D: Float[Array, "D"],
+    eps: float,
+) -> Float[Array, "*axes D"]:
+    """Layer normalization over the last axis; statistics in float32."""
+    x32 = x.astype(jnp.float32)
+    mean = jnp.mean(x32, axis=-1, keepdims=True)
+    centred = x32 - mean
+    variance = jnp.mean(centred * centred, axis=-1, keepdims=True)
+    normed = centred * jax.lax.rsqrt(variance + eps)
+    return (normed * scale_D + bias_D).astype(x.dtype)
+
+
+def rms_norm(
+    x: Float[Array, "*axes D"], scale_D: Float[Array, "D"], eps: float
+) -> Float[Array, "*axes D"]:
+    """Root-mean-square normalization over the last axis; statistics in float32.
+
+    Zhang and Sennrich, arXiv 1910.07467.
+    """
+    x32 = x.astype(jnp.float32)
+    square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
+    return (x32 * jax.lax.rsqrt(square + eps) * scale_D).astype(x.dtype)
+
+
+def gelu(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+    """x times the normal distribution function of x, exactly (no tanh)."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def quick_gelu(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+    """x sigmoid(1.702 x), the activation of OpenAI's and DFN's CLIP."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+def swiglu(
+    gate: Float[Array, "*axes F"], up: Float[Array, "*axes F"]
+) -> Float[Array, "*axes F"]:
+    """silu(gate) * up (Shazeer, arXiv 2002.05202)."""
+    return jax.nn.silu(gate) * up
+
+
+ACTIVATIONS: dict[str, Callable] = {"gelu": gelu, "quick_gelu": quick_gelu}
