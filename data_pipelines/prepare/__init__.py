@@ -1,0 +1,1 @@
+"""Preparation: from raw corpora, or from nothing (the sample world), to shards."""
