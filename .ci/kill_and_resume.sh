@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs a training command, kills it (SIGKILL) once its first checkpoint is committed,
+# starts the same command again and lets it end; fails if the run did not resume.
+#   kill_and_resume.sh WORKDIR COMMAND...
+set -euo pipefail
+workdir=$1
+shift
+
+setsid "$@" &
+leader=$!
+for _ in $(seq 600); do
+  if compgen -G "$workdir/checkpoints/[0-9]*" >/dev/null; then break; fi
+  if ! kill -0 "$leader" 2>/dev/null; then
+    echo "kill_and_resume: the run ended before its first checkpoint" >&2
+    exit 1
+  fi
+  sleep 0.5
+done
+kill -KILL -- "-$leader"
+wait "$leader" 2>/dev/null || true
+
+"$@" | tee "$workdir/resumed.log"
+grep -qi "resum" "$workdir/resumed.log"

@@ -1,0 +1,70 @@
+"""The config tree: what it computes, and that it survives JSON."""
+
+import importlib
+import json
+import math
+import pathlib
+
+import pytest
+
+from mmjax import config as config_lib
+from mmjax import validation
+
+CONFIGS = sorted(
+    path.stem
+    for path in (pathlib.Path(__file__).parent.parent / "configs").glob("*.py")
+    if path.stem != "__init__"
+)
+
+
+def load(name: str) -> config_lib.Config:
+    """The config that a file in configs/ returns."""
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_file_is_valid(name):
+    validation.validate(load(name))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_survives_json(name):
+    config = load(name)
+    config.mixture.schedule = (config_lib.WeightChange(10, config.mixture.weights),)
+    config.optim.lr_rules = (config_lib.LrRule("^vit/", 0.1),)
+    text = json.dumps(config_lib.to_dict(config))
+    assert config_lib.from_dict(json.loads(text)) == config
+
+
+def test_an_unknown_field_of_a_saved_config_is_named():
+    values = config_lib.to_dict(config_lib.Config())
+    values["model"]["vit"]["colour"] = 1
+    with pytest.raises(ValueError, match="ViT has no field 'colour'"):
+        config_lib.from_dict(values)
+
+
+def test_reference_sizes_match_the_design():
+    body, embeddings = config_lib.decoder_parameters(load("mm1_3b").model.decoder)
+    assert body == pytest.approx(2.54e9, rel=0.01)
+    assert 2.7e9 <= body + embeddings <= 2.9e9
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rate"),  # the paper's predictions: 2.9 B and 30 B
+    [(1.2e9, 8.6e-5), (2.9e9, 5.9e-5), (6.4e9, 4.2e-5), (30e9, 2.2e-5)],
+)
+def test_learning_rate_law_gives_the_papers_rates(parameters, rate):
+    assert config_lib.mm1_learning_rate(parameters) == pytest.approx(rate, rel=0.015)
+
+
+def test_learning_rate_law_is_a_line_in_log_space():
+    log_rate = [math.log(config_lib.mm1_learning_rate(n)) for n in (10**7, 10**9)]
+    slope = (log_rate[1] - log_rate[0]) / math.log(100)
+    assert slope == pytest.approx(-0.4214)
+
+
+def test_every_image_costs_one_slot_and_the_connectors_tokens():
+    model = config_lib.Model()
+    cost = config_lib.image_cost(model, [640, 50, 1], [480, 900, 1])
+    assert cost.slots.tolist() == [1, 1, 1]
+    assert cost.positions.tolist() == [144, 144, 144]

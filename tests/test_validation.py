@@ -1,0 +1,96 @@
+"""The rules of a config: each broken one is named, with its value."""
+
+import pytest
+
+from mmjax import config as config_lib
+from mmjax import validation
+
+
+def broken(**changes) -> str:
+    """The message for the default config with fields set, by path with __ for dots."""
+    config = config_lib.Config()
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node = config
+        for parent in parents:
+            node = getattr(node, parent)
+        assert hasattr(node, last)
+        setattr(node, last, value)
+    with pytest.raises(ValueError, match=r".") as error:
+        validation.validate(config)
+    return str(error.value)
+
+
+def test_the_default_config_is_valid():
+    validation.validate(config_lib.Config())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("steps", 0, "config.steps=0: must be positive"),
+        ("optim__peak_lr", -1.0, "optim.peak_lr=-1.0: must be positive"),
+        ("model__z_loss", -1e-4, "model.z_loss=-0.0001: must not be negative"),
+        ("mesh__data", 0, "mesh.data=0"),
+        ("model__connector__kind", "resampler", "one of average_pool, mlp, perceiver"),
+        ("model__dtype", "float16", "model.dtype='float16'"),
+        ("model__vit__patch_size", 15, "must divide model.vit.image_size=378"),
+        ("model__vit__heads", 7, "model.vit.heads=7: must divide"),
+        ("model__decoder__kv_heads", 3, "must divide model.decoder.heads=20"),
+        ("model__decoder__head_size", 127, "must be even"),
+        ("data__row_tokens", 100, "must hold an image of 144 tokens"),
+        ("model__loss_chunk", 500, "model.loss_chunk=500: must divide"),
+        ("data__rows_per_pool", 15, "must divide data.rows_per_batch=512"),
+        ("data__pool_capacity", 100, "must divide data.pool_capacity=100"),
+        ("optim__accumulate", 5, "must divide pool groups of a batch (32)"),
+        ("mixture__weights", (45, 45), "needs one a source"),
+        ("mixture__weights", (0, 0, 0), "not all 0"),
+        ("mixture__weights", (45, 45, 10.0), "integers"),
+        ("mixture__weights", (10**6, 1, 0), "at most 1000000"),
+        ("data__sources", (), "need names"),
+        ("optim__warmup_steps", 200_001, "must not exceed steps=200000"),
+        ("optim__frozen", ("(vit",), "not a regular expression"),
+    ],
+)
+def test_a_broken_rule_names_field_value_and_rule(field, value, says):
+    assert says in broken(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens"), [("mlp", 144), ("average_pool", 143), ("average_pool", 144)]
+)
+def test_a_connector_says_how_many_tokens_it_can_make(kind, tokens):
+    message = broken(model__connector__kind=kind, model__connector__tokens=tokens)
+    assert f"model.connector.tokens={tokens}" in message
+
+
+def test_the_schedule_must_ascend():
+    change = config_lib.WeightChange
+    schedule = (change(20, (1, 0, 0)), change(10, (0, 1, 0)))
+    assert "must ascend" in broken(mixture__schedule=schedule)
+
+
+def test_all_broken_rules_are_listed_one_a_line():
+    message = broken(steps=0, model__dtype="int8", mixture__weights=())
+    assert len(message.splitlines()) >= 3
+
+
+def test_a_mesh_takes_all_remaining_devices():
+    config = config_lib.Config(mesh=config_lib.Mesh(data=-1, fsdp=2, tensor=2))
+    mesh = validation.resolve_mesh(config, 16)
+    assert (mesh.data, mesh.fsdp, mesh.tensor) == (4, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "devices", "says"),
+    [
+        (config_lib.Mesh(data=-1, fsdp=3), 8, "must multiply to the 8 devices"),
+        (config_lib.Mesh(data=64), 64, "must divide pool groups of a microbatch=32"),
+        (config_lib.Mesh(data=1, fsdp=32), 32, "must divide data.rows_per_pool=16"),
+        (config_lib.Mesh(data=1, tensor=-1), 8, "mesh.tensor=8: must divide"),
+    ],
+)
+def test_a_mesh_that_does_not_divide_is_refused_by_name(mesh, devices, says):
+    with pytest.raises(ValueError, match=r"mesh") as error:
+        validation.resolve_mesh(config_lib.Config(mesh=mesh), devices)
+    assert says in str(error.value)
