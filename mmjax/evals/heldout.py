@@ -1,0 +1,87 @@
+"""Loss by source on held-out documents: sums and counts until the last line."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Array, Bool, Float, Int
+
+from mmjax.batch import Batch
+
+
+class TokenLoss(Protocol):
+    """What an eval step says of every position, counted or not."""
+
+    @property
+    def nll_ZRT(self) -> jax.Array:
+        """Negative log-likelihood of the target, float32 nats."""
+        ...
+
+    @property
+    def hit_ZRT(self) -> jax.Array:
+        """Whether the target is the most likely token."""
+        ...
+
+
+EvalStep = Callable[[Any, Batch], TokenLoss]  # of (parameters, batch)
+
+
+class SourceLoss(NamedTuple):
+    """The held-out loss of one source."""
+
+    nll: float  # sum over the counted tokens, nats
+    tokens: int  # targets that count
+
+    @property
+    def loss(self) -> float:
+        """Nats a token; nan where no token counts."""
+        return self.nll / self.tokens if self.tokens else math.nan
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(min(self.loss, 700.0))
+
+
+def evaluate(
+    eval_step: EvalStep, params: Any, batches: Iterable[Batch], sources: Sequence[str]
+) -> dict[str, SourceLoss]:
+    """Loss of each of `sources` (names in the order of `Batch.sources_ZR`).
+
+    `batches` are global, as `eval_step` takes them; every process calls this with the
+    same batches in the same order and gets the same answer.
+    """
+    nll = np.zeros(len(sources))
+    tokens = np.zeros(len(sources), np.int64)
+    for batch in batches:
+        token_loss = eval_step(params, batch)
+        host = fetch((token_loss.nll_ZRT, batch.loss_mask_ZRT, batch.sources_ZR))
+        batch_nll, batch_tokens = by_source(*host, len(sources))
+        nll += batch_nll
+        tokens += batch_tokens
+    return {
+        name: SourceLoss(float(nll[i]), int(tokens[i]))
+        for i, name in enumerate(sources)
+    }
+
+
+def by_source(
+    nll_ZRT: Float[Array, "Z R T"],
+    mask_ZRT: Bool[Array, "Z R T"],
+    sources_ZR: Int[Array, "Z R"],
+    sources: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums (float64, of the counted losses) and counts (int64), one of each a source."""
+    row_nll = np.where(mask_ZRT, nll_ZRT, 0.0).sum(-1, dtype=np.float64)
+    row_tokens = np.asarray(mask_ZRT).sum(-1)
+    place = np.asarray(sources_ZR).ravel()
+    nll = np.bincount(place, row_nll.ravel(), sources)
+    tokens = np.bincount(place, row_tokens.ravel(), sources)
+    return nll, tokens.astype(np.int64)
+
+
+def fetch(tree: Any) -> Any:
+    """Host copies of global arrays, whole on every process."""
+    return multihost_utils.process_allgather(tree, tiled=True)
