@@ -1,0 +1,150 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mmjax import optim
+
+PEAK, RATIO, WARMUP, STEPS = 3e-4, 0.1, 10, 100
+
+
+def small_params() -> optim.Params:
+    keys = iter(jax.random.split(jax.random.key(0), 9))
+    normal = jax.random.normal
+    return {
+        "decoder": {
+            "blocks": {
+                "mlp": {"up": {"kernel": normal(next(keys), (2, 3, 4))}},
+                "norm_mlp": {"scale": normal(next(keys), (2, 3))},
+            },
+            "embedding": normal(next(keys), (5, 3)),
+        },
+        "connector": {"queries": normal(next(keys), (2, 3))},
+        "vit": {
+            "patch_embed": {
+                "kernel": normal(next(keys), (4, 3)),
+                "bias": normal(next(keys), (3,)),
+            },
+            "positions": normal(next(keys), (4, 3)),
+        },
+    }
+
+
+def test_schedule_rises_to_the_peak_and_ends_at_its_share():
+    rate = optim.schedule(PEAK, RATIO, WARMUP, STEPS)
+    expected = []
+    for step in range(STEPS):
+        update = step + 1
+        if update <= WARMUP:
+            expected.append(PEAK * update / WARMUP)
+        else:
+            done = (update - WARMUP) / (STEPS - WARMUP)
+            cosine = (1 + np.cos(np.pi * done)) / 2
+            expected.append(PEAK * (RATIO + (1 - RATIO) * cosine))
+    rates = jax.vmap(rate)(jnp.arange(STEPS))
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+    assert np.argmax(rates) == WARMUP - 1
+    np.testing.assert_allclose(rates[-1], RATIO * PEAK, rtol=1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0, 7])
+def test_schedule_without_warmup_or_cosine_stays_finite(warmup):
+    rates = jax.vmap(optim.schedule(PEAK, RATIO, warmup, 7))(jnp.arange(9))
+    assert np.all(np.isfinite(rates))
+    assert np.all((rates > 0) & (rates <= np.float32(PEAK)))
+
+
+def test_decay_shrinks_matrices_only():
+    decayed = [path for path in optim.flatten(small_params()) if optim.decays(path)]
+    assert sorted(decayed) == [
+        "decoder/blocks/mlp/up/kernel",
+        "decoder/embedding",
+        "vit/patch_embed/kernel",
+    ]
+
+
+def numpy_adamw(params, gradients_of_steps, rules, rate, decay, clip):
+    """Decoupled AdamW, one parameter and one step after the other, in float64."""
+    b1, b2, eps = 0.9, 0.95, 1e-8
+    params = {path: np.float64(value) for path, value in params.items()}
+    moments = dict.fromkeys(params, (0.0, 0.0))
+    for step, gradients in enumerate(gradients_of_steps):
+        norm = np.sqrt(sum(np.sum(np.float64(g) ** 2) for g in gradients.values()))
+        for path, gradient in gradients.items():
+            gradient = np.float64(gradient) * min(1.0, clip / norm)
+            mean = b1 * moments[path][0] + (1 - b1) * gradient
+            square = b2 * moments[path][1] + (1 - b2) * gradient**2
+            moments[path] = (mean, square)
+            update = mean / (1 - b1 ** (step + 1))
+            update = update / (np.sqrt(square / (1 - b2 ** (step + 1))) + eps)
+            if path.endswith(("kernel", "embedding")):
+                update = update + decay * params[path]
+            share = next((m for start, m in rules if path.startswith(start)), 1.0)
+            params[path] = params[path] - rate(step) * share * update
+    return params
+
+
+def test_updates_equal_a_numpy_loop():
+    params = small_params()
+    keys = jax.random.split(jax.random.key(1), 4)
+    scales = (0.01, 10.0, 1.0, 0.1)  # gradients under and over the clipping norm
+    gradients_of_steps = [
+        jax.tree.map(
+            lambda p, k=key, s=scale: s * jax.random.normal(k, p.shape), params
+        )
+        for key, scale in zip(keys, scales, strict=True)
+    ]
+    rules = (("vit/patch", 0.25), ("vit", 4.0), ("connector", 0.0))
+    rate = optim.schedule(0.01, RATIO, 2, 4)
+    optimizer = optim.adamw(
+        rate, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0, rules=rules
+    )
+    state, updated = optimizer.init(params), params
+    for gradients in gradients_of_steps:
+        updates, state = optimizer.update(gradients, state, updated)
+        updated = optax.apply_updates(updated, updates)
+    expected = numpy_adamw(
+        optim.flatten(params),
+        [optim.flatten(gradients) for gradients in gradients_of_steps],
+        rules, rate=lambda step: float(rate(step)), decay=0.1, clip=1.0,
+    )  # fmt: skip
+    for path, value in optim.flatten(updated).items():
+        np.testing.assert_allclose(value, expected[path], rtol=2e-6, atol=2e-6)
+    np.testing.assert_array_equal(
+        updated["connector"]["queries"], params["connector"]["queries"]
+    )
+
+
+def test_partition_and_merge_lose_nothing():
+    params = small_params()
+    trainable, frozen = optim.partition(params, ("^vit/", "embedding$"))
+    assert set(optim.flatten(frozen)) == {
+        "decoder/embedding",
+        "vit/patch_embed/bias",
+        "vit/patch_embed/kernel",
+        "vit/positions",
+    }
+    assert "vit" not in trainable
+    merged = optim.merge(trainable, frozen)
+    assert jax.tree.structure(merged) == jax.tree.structure(params)
+    assert optim.flatten(merged).keys() == optim.flatten(params).keys()
+    jax.tree.map(np.testing.assert_array_equal, merged, params)
+
+
+def test_frozen_parts_have_no_moments():
+    trainable, _ = optim.partition(small_params(), ("^vit/",))
+    rate = optim.schedule(PEAK, RATIO, WARMUP, STEPS)
+    optimizer = optim.adamw(
+        rate, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0
+    )
+    paths = optim.flatten(optimizer.init(trainable))
+    assert not any("vit" in path for path in paths)
+    assert sum(path.endswith("decoder/embedding") for path in paths) == 2
+
+
+def test_patterns_that_match_nothing_or_everything_are_refused():
+    with pytest.raises(ValueError, match="'decodr' matches no parameter"):
+        optim.partition(small_params(), ("decodr",))
+    with pytest.raises(ValueError, match="leaves no parameter to train"):
+        optim.partition(small_params(), (".",))
