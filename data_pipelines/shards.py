@@ -1,0 +1,255 @@
+"""Shards: a corpus as ArrayRecord files and a manifest, written and read.
+
+A record goes to the shard that its document's content hash names and is sorted by it
+there, so the same documents give the same bytes, whatever engine wrote them.
+"""
+
+import bisect
+import collections
+import hashlib
+import itertools
+import json
+import pathlib
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from array_record.python import array_record_module
+
+import mmjax
+from data_pipelines import records
+from data_pipelines.records import Document, Image, Text
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_MAX_KINDS = 256  # an index stores a kind in one byte
+_OPEN_FILES = 64  # shards that a reader holds open
+
+
+def write(
+    directory: str | pathlib.Path,
+    documents: Iterable[Document],
+    shards: int,
+    extra: dict[str, Any] | None = None,
+) -> dict:
+    """Writes the documents (all held in memory) and returns the manifest.
+
+    Documents with the same content are kept once, and counted. `extra` becomes the
+    manifest's "extra". The manifest is written last: a folder without one isn't done.
+    """
+    if shards < 1:
+        raise ValueError(f"shards={shards}: must be positive")
+    parts = [[] for _ in range(shards)]
+    for document in documents:
+        key = records.document_id(document)
+        parts[shard_of(key, shards)].append((key, records.encode(document)))
+    infos = [write_shard(directory, i, shards, part) for i, part in enumerate(parts)]
+    return write_manifest(directory, infos, extra)
+
+
+def shard_of(key: bytes, shards: int) -> int:
+    """The shard that a document of this id belongs to."""
+    return int.from_bytes(key[:8], "big") % shards
+
+
+def shard_name(number: int, shards: int) -> str:
+    """File name of a shard."""
+    return f"shard-{number:05d}-of-{shards:05d}.array_record"
+
+
+def write_shard(
+    directory: str | pathlib.Path,
+    number: int,
+    shards: int,
+    keyed: Iterable[tuple[bytes, bytes]],
+) -> dict:
+    """Writes one shard of (document id, record) pairs; returns what it holds."""
+    unique: dict[bytes, bytes] = {}
+    given = 0
+    for key, record in keyed:
+        given += 1
+        # Equal content may come with different labels; the smallest record stays, so
+        # that the order of arrival doesn't matter.
+        unique[key] = min(unique.get(key, record), record)
+    ordered = [unique[key] for key in sorted(unique)]
+    counts = _count(ordered)
+    path = pathlib.Path(directory) / shard_name(number, shards)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    # JPEGs don't compress. One record a group keeps a random read O(1).
+    codec = "uncompressed" if counts["images"] else "zstd"
+    writer = array_record_module.ArrayRecordWriter(str(part), f"group_size:1,{codec}")
+    for record in ordered:
+        writer.write(record)
+    writer.close()
+    with part.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    size = part.stat().st_size
+    part.replace(path)
+    return {
+        "file": path.name,
+        "bytes": size,
+        "sha256": digest,
+        "records": len(ordered),
+        "duplicates": given - len(ordered),
+        **counts,
+    }
+
+
+def _count(ordered: Sequence[bytes]) -> dict:
+    """Images, characters of text, kinds and licences of a shard's records."""
+    images = characters = 0
+    kinds, licences = collections.Counter(), collections.Counter()
+    for record in ordered:
+        document = records.decode(record)
+        kinds[document.kind] += 1
+        licences[document.licence] += 1
+        for segment in document.segments:
+            images += isinstance(segment, Image)
+            characters += len(segment.text) if isinstance(segment, Text) else 0
+    return {
+        "images": images,
+        "characters": characters,
+        "kinds": dict(sorted(kinds.items())),
+        "licences": dict(sorted(licences.items())),
+    }
+
+
+def write_manifest(
+    directory: str | pathlib.Path,
+    shard_infos: Sequence[dict],
+    extra: dict[str, Any] | None = None,
+) -> dict:
+    """Writes and returns the manifest of shards that `write_shard` described."""
+    infos = sorted(shard_infos, key=lambda info: info["file"])
+    totals = {
+        name: sum(info[name] for info in infos)
+        for name in ("records", "bytes", "duplicates", "images", "characters")
+    }
+    sums = {}
+    for name in ("kinds", "licences"):
+        counter = collections.Counter()
+        for info in infos:
+            counter.update(info[name])
+        sums[name] = dict(sorted(counter.items()))
+    kinds = len(sums["kinds"])
+    if kinds > _MAX_KINDS:
+        raise ValueError(
+            f"{directory}: {kinds} kinds of documents, at most {_MAX_KINDS}"
+        )
+    manifest = {
+        "format": FORMAT,
+        "record_version": records.VERSION,
+        "code_version": mmjax.__version__,
+        **totals,
+        **sums,
+        "shards": infos,
+        "extra": extra or {},
+    }
+    path = pathlib.Path(directory) / MANIFEST
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    part.replace(path)
+    return manifest
+
+
+def read_manifest(directory: str | pathlib.Path) -> dict:
+    """The manifest of a folder of shards; ValueError where there is none."""
+    path = pathlib.Path(directory) / MANIFEST
+    if not path.parent.is_dir():
+        raise ValueError(f"{directory}: no such folder of shards")
+    if not path.is_file():
+        raise ValueError(
+            f"{directory}: no {MANIFEST}, so no (complete) prepared corpus"
+        )
+    try:
+        manifest = json.loads(path.read_text())
+        version = manifest["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a manifest ({error!r})") from error
+    if version != FORMAT:
+        raise ValueError(f"{path}: format {version}: this program reads {FORMAT}")
+    return manifest
+
+
+class ShardReader:
+    """Records of a folder of shards by global number. Picklable and thread-safe.
+
+    Raises ValueError, naming the file, where the folder has no manifest or a shard is
+    missing, shorter or longer than the manifest says.
+    """
+
+    def __init__(self, directory: str | pathlib.Path):
+        self.directory = pathlib.Path(directory)
+        self.manifest = read_manifest(directory)
+        infos = self.manifest["shards"]
+        self._files = [info["file"] for info in infos]
+        self._starts = list(
+            itertools.accumulate((info["records"] for info in infos), initial=0)
+        )
+        for info in infos:
+            self._check(info)
+        self._open, self._lock = collections.OrderedDict(), threading.Lock()
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_open": None, "_lock": None}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._open, self._lock = collections.OrderedDict(), threading.Lock()
+
+    def place(self, number: int) -> tuple[pathlib.Path, int]:
+        """File of a record, and its number inside of it."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"{self.directory}: record {number} of {len(self)}")
+        shard = bisect.bisect_right(self._starts, number) - 1
+        return self.directory / self._files[shard], number - self._starts[shard]
+
+    def read(self, number: int) -> bytes:
+        """The record's bytes; ValueError naming shard and record if it is corrupt."""
+        path, inside = self.place(number)
+        try:
+            # The range form costs O(1), read([inside]) O(records of the file).
+            found = self._reader(path).read(inside, inside + 1)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: record {inside} is corrupt: {error}") from error
+        if len(found) != 1:
+            raise ValueError(
+                f"{path}: record {inside} is missing: the shard is corrupt"
+            )
+        return found[0]
+
+    def document(self, number: int) -> Document:
+        """The record's document; ValueError as of `read`."""
+        data = self.read(number)
+        try:
+            return records.decode(data)
+        except ValueError as error:
+            path, inside = self.place(number)
+            raise ValueError(f"{path}: record {inside}: {error}") from error
+
+    def _reader(self, path: pathlib.Path) -> array_record_module.ArrayRecordReader:
+        with self._lock:
+            reader = self._open.pop(path, None)
+            if reader is None:
+                options = "readahead_buffer_size:0,max_parallelism:0"
+                reader = array_record_module.ArrayRecordReader(str(path), options)
+                if len(self._open) >= _OPEN_FILES:
+                    self._open.popitem(last=False)  # closed when its last reader ends
+            self._open[path] = reader
+            return reader
+
+    def _check(self, info: dict) -> None:
+        path = self.directory / info["file"]
+        if not path.is_file():
+            raise ValueError(f"{path}: missing, but the manifest lists it")
+        size = path.stat().st_size
+        if size != info["bytes"]:
+            state = "truncated" if size < info["bytes"] else "another file"
+            raise ValueError(
+                f"{path}: {size} bytes, the manifest says {info['bytes']}: {state}"
+            )
