@@ -21,6 +21,7 @@ def parse(tmp_path, *arguments, config=CONFIG):
     """What `cli.parse` makes of flags, the config file being config.py."""
     path = tmp_path / "config.py"
     path.write_text(config)
+    sys.modules.pop("config_config", None)  # ml_collections loads into the old module
     argv = ["program", f"--config={path}", f"--workdir={tmp_path}", *arguments]
     values = flags.FlagValues()
     cli.define(values, argv)
@@ -66,7 +67,8 @@ def test_overrides_reach_numbers_tuples_and_fields_inside_tuples(tmp_path):
         ("--config.mixture.weights=1.5,1,1", "config.mixture.weights[0]=1.5: must be "
          "int"),
         ("--config.model.vit.heads=7", "model.vit.heads=7: must divide"),
-        ("--config.mesh.data=3", "mesh.data=3: must divide pool groups of a microbatch=32"),
+        ("--config.mesh.data=3", "mesh.data=3: must divide pool groups of a "
+         "microbatch=32"),
         ("--wrkdir=x", "Did you mean: workdir"),
         ("stray", "'stray': not a flag"),
     ],
