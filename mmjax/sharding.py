@@ -1,0 +1,225 @@
+"""Where every array lives: the mesh, the table of parameter layouts, and batches.
+
+Mesh axes: `data` (pool groups), `fsdp` (rows of a group, slices of weights) and
+`tensor` (heads, hidden units, vocabulary). Image slots lie over `fsdp` and `tensor`, so
+the encoder is data-parallel on all devices and its weights are sliced over both.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from mmjax import config as config_lib
+from mmjax.batch import Batch, Share
+from mmjax.config import Config
+
+AXES = ("data", "fsdp", "tensor")
+REPLICATED = PartitionSpec()
+ROWS = PartitionSpec("data", "fsdp")
+SLOTS = PartitionSpec("data", ("fsdp", "tensor"))
+P = PartitionSpec
+_ALL = ("fsdp", "tensor")  # order matters: the last is dropped first
+
+# (path of a parameter, its layouts). Exactly one rule matches each path, whole; the
+# optimizer's moments lie as their parameters do. Of several layouts the first counts
+# whose slices are whole tiles of a TPU (see `_aligned`), else the first that divides.
+RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
+    (r"decoder/embedding", (P("tensor", "fsdp"),)),
+    (r"decoder/unembed", (P("fsdp", "tensor"),)),
+    (
+        r"decoder/blocks/attention/(query|key|value)/kernel",  # [L, D, N, H]
+        (P(None, "fsdp", "tensor", None),),
+    ),
+    (
+        r"decoder/blocks/attention/out/kernel",  # [L, N, H, D]
+        (P(None, "tensor", None, "fsdp"), P(None, "tensor", "fsdp", None)),
+    ),
+    (r"decoder/blocks/mlp/(gate|up)/kernel", (P(None, "fsdp", "tensor"),)),
+    (
+        r"decoder/blocks/mlp/down/kernel",  # [L, F, D]
+        (P(None, "tensor", "fsdp"), P(None, ("tensor", "fsdp"), None)),
+    ),
+    (
+        r"(vit|connector)/blocks/attention/(query|key|value)/kernel",  # [L, E, N, H]
+        (P(None, _ALL, None, None),),
+    ),
+    (
+        r"(vit|connector)/blocks/attention/out/kernel",  # [L, N, H, E]
+        (P(None, _ALL, None, None), P(None, None, None, _ALL)),
+    ),
+    (r"(vit|connector)/blocks/mlp/(up|down)/kernel", (P(None, _ALL, None),)),
+    (r"connector/(project|mlp/up|mlp/down)/kernel", (P(_ALL, None),)),
+    (r"vit/patch_embed/kernel|vit/positions|connector/queries", (REPLICATED,)),
+    (r"(vit|connector|decoder)/(.+/)?(scale|bias)", (REPLICATED,)),
+    (r"step|count", (REPLICATED,)),  # counters of the state and of the optimizer
+)
+
+
+def make_mesh(mesh: config_lib.Mesh, devices: Sequence[Any] | None = None) -> Mesh:
+    """The device mesh of a resolved `config.mesh` (no axis is -1)."""
+    shape = (mesh.data, mesh.fsdp, mesh.tensor)
+    axis_types = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(shape, AXES, axis_types=axis_types, devices=devices)
+
+
+def param_specs(tree: Any, mesh: Mesh) -> Any:
+    """The PartitionSpec of each leaf of a tree of parameters, moments or a whole state.
+
+    Leaves need only a `shape`. A mesh axis that doesn't divide its dimension is dropped.
+    Raises ValueError for a path that no rule of RULES matches, or more than one.
+    """
+
+    def spec(keys: tuple, leaf: Any) -> PartitionSpec:
+        path = jax.tree_util.keystr(keys, simple=True, separator="/")
+        layouts = _layouts(path)
+        whole = [s for s in layouts if _fit(s, leaf.shape, mesh) == s]
+        aligned = [s for s in whole if _aligned(s, leaf.shape, mesh)]
+        best = (aligned or whole or layouts)[0]
+        return _fit(best, leaf.shape, mesh)
+
+    return jax.tree_util.tree_map_with_path(spec, tree)
+
+
+def state_shardings(tree: Any, mesh: Mesh) -> Any:
+    """`param_specs` as shardings on the mesh."""
+    specs = param_specs(tree, mesh)
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+
+
+def _layouts(path: str) -> tuple[PartitionSpec, ...]:
+    """The layouts of the one rule that matches a path, or its end after a slash."""
+    matches = [
+        layouts for pattern, layouts in RULES if re.search(f"(^|/)({pattern})$", path)
+    ]
+    if len(matches) != 1:
+        raise ValueError(
+            f"{path}: {len(matches)} rules of mmjax.sharding.RULES match it, must be 1"
+        )
+    return matches[0]
+
+
+def _axes(entry: Any) -> tuple[str, ...]:
+    """The mesh axes of one dimension of a PartitionSpec."""
+    if entry is None:
+        return ()
+    return entry if isinstance(entry, tuple) else (entry,)
+
+
+def _shards(axes: Sequence[str], mesh: Mesh) -> int:
+    return math.prod(mesh.shape[axis] for axis in axes)
+
+
+def _fit(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    """The spec without the axes that don't divide their dimension, last ones first."""
+    entries = []
+    for entry, size in zip(spec, shape):
+        axes = _axes(entry)
+        while axes and size % _shards(axes, mesh):
+            axes = axes[:-1]
+        entries.append(axes if len(axes) > 1 else axes[0] if axes else None)
+    return PartitionSpec(*entries)
+
+
+def _aligned(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
+    """Whether slices are whole bfloat16 tiles of 16 x 128 in the last two dimensions.
+
+    Where they aren't, XLA for TPUs gathers weights by an all-reduce of twice the bytes.
+    """
+    for entry, size, tile in zip(reversed(spec), reversed(shape), (128, 16)):
+        shards = _shards(_axes(entry), mesh)
+        if shards > 1 and (size // shards) % tile:
+            return False
+    return True
+
+
+def batch_shardings(mesh: Mesh) -> Batch:
+    """A `Batch` of shardings: rows over (data, fsdp), slots over all three axes."""
+    shardings: list[Any] = [
+        NamedSharding(mesh, _batch_spec(name)) for name in Batch._fields
+    ]
+    return Batch(*shardings)
+
+
+def _batch_spec(field: str) -> PartitionSpec:
+    return SLOTS if field in ("pixels_ZChwc", "real_ZC") else ROWS
+
+
+def batch_shapes(config: Config, capacity: int) -> Batch:
+    """A `Batch` of `jax.ShapeDtypeStruct`s of the global batch; capacity is C."""
+    data, side = config.data, config.model.vit.image_size
+    groups, rows = data.rows_per_batch // data.rows_per_pool, data.rows_per_pool
+    tokens = (groups, rows, data.row_tokens)
+    shapes = {
+        "loss_mask_ZRT": (tokens, np.bool_),
+        "sources_ZR": ((groups, rows), np.int32),
+        "pixels_ZChwc": ((groups, capacity, side, side, 3), np.uint8),
+        "real_ZC": ((groups, capacity), np.bool_),
+    }
+    structs: list[Any] = [
+        jax.ShapeDtypeStruct(*shapes.get(name, (tokens, np.int32)))
+        for name in Batch._fields
+    ]
+    return Batch(*structs)
+
+
+def share(mesh: Mesh, groups: int, rows: int, slots: int) -> Share:
+    """The box of a [Z, R] x [Z, C] batch that this process's devices hold.
+
+    The smallest box around all of them: devices of one process that don't lie beside
+    each other in the mesh make it hold more than they need.
+    """
+    row_boxes = NamedSharding(mesh, ROWS).addressable_devices_indices_map(
+        (groups, rows)
+    )
+    slot_boxes = NamedSharding(mesh, SLOTS).addressable_devices_indices_map(
+        (groups, slots)
+    )
+
+    def around(boxes: Any, axis: int, size: int) -> tuple[int, int]:
+        ranges = [box[axis].indices(size) for box in boxes.values()]
+        return min(r[0] for r in ranges), max(r[1] for r in ranges)
+
+    return Share(
+        groups=around(row_boxes, 0, groups),
+        rows=around(row_boxes, 1, rows),
+        slots=around(slot_boxes, 1, slots),
+    )
+
+
+def to_device(batch: Batch, held: Share, mesh: Mesh, shapes: Batch) -> Batch:
+    """Global arrays from the host arrays of this process's share of the batch.
+
+    `shapes` are those of the global batch (`batch_shapes`). Every process calls this
+    with its own share; nothing is sent between them.
+    """
+    specs = map(_batch_spec, Batch._fields)
+    arrays: list[Any] = [
+        _global_array(part, whole, NamedSharding(mesh, spec), _corner(held, spec))
+        for part, whole, spec in zip(batch, shapes, specs)
+    ]
+    return Batch(*arrays)
+
+
+def _corner(held: Share, spec: PartitionSpec) -> tuple[int, int]:
+    """Where the share begins in the first two dimensions of an array."""
+    return held.groups[0], (held.slots if spec == SLOTS else held.rows)[0]
+
+
+def _global_array(
+    part: Any, whole: Any, sharding: NamedSharding, corner: tuple[int, int]
+) -> jax.Array:
+    """The array of shape `whole.shape` of which `part` is the box at `corner`."""
+
+    def piece(index: Any) -> np.ndarray:
+        box = []
+        for place, size, at in zip(index, whole.shape, corner):
+            start, stop, _ = place.indices(size)
+            box.append(slice(start - at, stop - at))
+        return np.asarray(part)[tuple(box)]
+
+    return jax.make_array_from_callback(whole.shape, sharding, piece, dtype=whole.dtype)
