@@ -7,6 +7,7 @@ Parameters are float32 and are cast to the `dtype` of the activations where used
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -37,11 +38,12 @@ def stack(block: type[nn.Module], layers: int, remat: str, arguments: int) -> Ca
     """
     if remat != "none":
         block = nn.remat(block, policy=REMATS[remat], prevent_cse=False)
+    broadcast: Any = (nn.broadcast,) * arguments
     return nn.scan(
         block,
         variable_axes={"params": 0},
         split_rngs={"params": True},
-        in_axes=(nn.broadcast,) * arguments,
+        in_axes=broadcast,
         length=layers,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -41,15 +42,16 @@ class VLM(nn.Module):
     @nn.compact
     def __call__(self, batch: Batch) -> Outputs:
         model = self.model
-        features_ZCPE = vit.ViT(model.vit, model.dtype, name="vit")(batch.pixels_ZChwc)
+        arrays: Any = jax.tree.map(jnp.asarray, batch)
+        features_ZCPE = vit.ViT(model.vit, model.dtype, name="vit")(arrays.pixels_ZChwc)
         connector = connectors.CONNECTORS[model.connector.kind]
         images_ZCQD = connector(model, name="connector")(features_ZCPE)
         images_ZCQD = layers.pin(images_ZCQD, "data", None, None, None)
         language = decoder.Decoder(model, name="decoder")
-        x_ZRTD = language.embed(batch.tokens_ZRT)
-        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, batch.images_ZRT)
+        x_ZRTD = language.embed(arrays.tokens_ZRT)
+        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT)
         x_ZRTD = layers.pin(x_ZRTD, "data", "fsdp", None, None)
-        hidden_ZRTD = language(x_ZRTD, batch.segments_ZRT, batch.positions_ZRT)
+        hidden_ZRTD = language(x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT)
         return Outputs(hidden_ZRTD, language.unembed_table())
 
 
@@ -62,7 +64,8 @@ def build(model: config.Model) -> Model:
         return module.init(key, _smallest_batch(model))["params"]
 
     def apply(params: Any, batch: Batch) -> Outputs:
-        return module.apply({"params": params}, batch)
+        outputs: Any = module.apply({"params": params}, batch)
+        return outputs
 
     return Model(init, apply)
 
@@ -72,13 +75,13 @@ def _smallest_batch(model: config.Model) -> Batch:
     row = np.zeros((1, 1, 2), np.int32)
     side = model.vit.image_size
     return Batch(
-        tokens_ZRT=jnp.asarray(row),
+        tokens_ZRT=row,
         targets_ZRT=row,
         loss_mask_ZRT=row > 0,
-        segments_ZRT=jnp.asarray(row),
-        positions_ZRT=jnp.asarray(row),
-        images_ZRT=jnp.asarray(row - 1),
+        segments_ZRT=row,
+        positions_ZRT=row,
+        images_ZRT=row - 1,
         sources_ZR=row[..., 0],
-        pixels_ZChwc=jnp.zeros((1, 1, side, side, 3), jnp.uint8),
+        pixels_ZChwc=np.zeros((1, 1, side, side, 3), np.uint8),
         real_ZC=np.zeros((1, 1), bool),
     )
