@@ -38,7 +38,7 @@ GAP = 0.04  # between things, and between a thing and the border
 
 
 class Thing(NamedTuple):
-    """One shape; `x` and `y` are its centre, in sides of the image from the top left."""
+    """One shape; `x`, `y`: its centre, in sides of the image from the top left."""
 
     size: str
     colour: str
@@ -98,8 +98,8 @@ def _draw(rng: random.Random, count: int) -> Scene:
     sizes = [rng.choice(list(SIZES)) for _ in range(count)]
     places = _places(rng, sizes)
     things = [
-        Thing(size, *look, *place)
-        for size, look, place in zip(sizes, sorted(looks), places)
+        Thing(size, colour, shape, x, y)
+        for size, (colour, shape), (x, y) in zip(sizes, sorted(looks), places)
     ]
     background, texture = rng.choice(list(BACKGROUNDS)), rng.choice(TEXTURES)
     return Scene(tuple(sorted(things, key=lambda t: t.x)), background, texture)

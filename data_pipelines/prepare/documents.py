@@ -1,0 +1,171 @@
+"""Documents of the sample world: each a pure function of (seed, kind, split, index)."""
+
+import random
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from data_pipelines.prepare import drawing, questions, scenes, sentences, texts
+from data_pipelines.prepare.questions import Question
+from data_pipelines.prepare.scenes import Scene
+from data_pipelines.records import Document, Image, Segment, Text
+
+ORDINALS = ("first", "second", "third", "fourth")
+SOURCES = ("captions", "interleaved", "text")
+QUESTIONS = (*questions.KINDS, "naming", "cloze")
+LICENCE = "CC0-1.0"
+
+
+class Draft(NamedTuple):
+    """A document before its images are drawn."""
+
+    kind: str
+    segments: list[Scene | Text]
+
+
+def document(
+    seed: int, source: str, split: str, index: int, image_size: int
+) -> Document:
+    """Document `index` of a source, or a question of a kind in QUESTIONS."""
+    rng = random.Random(f"{seed}/{source}/{split}/{index}")
+    if source in QUESTIONS:
+        draft = _question(rng, source, split, index)
+    else:
+        draft = _WRITERS[source](rng, split)
+    segments: list[Segment] = []
+    shown = []
+    for segment in draft.segments:
+        if isinstance(segment, Scene):
+            data = drawing.jpeg(segment, image_size, rng.getrandbits(32))
+            segments.append(Image(data, image_size, image_size))
+            shown.append(scenes.description(segment))
+        else:
+            segments.append(segment)
+    return Document(
+        tuple(segments), "sample_world", draft.kind, LICENCE, meta={"scenes": shown}
+    )
+
+
+def _captions(rng: random.Random, split: str) -> Draft:
+    scene = scenes.draw(rng, split)
+    if rng.random() < 0.5:
+        return Draft("short", [scene, Text(sentences.short_caption(rng, scene))])
+    return Draft("rich", [scene, Text(sentences.rich_caption(rng, scene))])
+
+
+def _interleaved(rng: random.Random, split: str) -> Draft:
+    chance = rng.random()
+    if chance < 0.6:
+        return _page(rng, split)
+    return _lesson(rng, split) if chance < 0.75 else _album(rng, split)
+
+
+def _page(rng: random.Random, split: str) -> Draft:
+    """Pictures, each followed by one to three questions and their answers."""
+    segments: list[Scene | Text] = []
+    for _ in range(rng.randint(1, 4)):
+        scene = scenes.draw(rng, split)
+        asked = []
+        for _ in range(rng.randint(1, 3)):
+            question = questions.ask(rng, scene, rng.choice(questions.ON_A_PAGE))
+            if question and question not in asked:
+                asked.append(question)
+        if not asked:
+            asked = [q for q in [questions.ask(rng, scene, "count")] if q]
+        segments += [scene, *_lines(asked)]
+    return Draft("questions", segments)
+
+
+def _lines(asked: Iterable[Question]) -> list[Text]:
+    """Questions under one another.
+
+    The line ends are not predicted, so that what follows an answer is the end of the
+    document wherever the model has a say.
+    """
+    lines: list[Text] = []
+    for question in asked:
+        lines += [Text("\n", loss=False)] if lines else []
+        lines += [Text(question.prompt), Text(question.answer)]
+    return lines
+
+
+def _lesson(rng: random.Random, split: str) -> Draft:
+    """Examples that give two made-up words a meaning, for this document only."""
+    named, shown = _named_scenes(rng, split, pictures=rng.randint(4, 7))
+    segments: list[Scene | Text] = []
+    for scene in shown:
+        question = named.question(scene)
+        segments += [scene, Text(question.prompt), Text(question.answer)]
+    return Draft("lesson", segments)
+
+
+def _named_scenes(rng: random.Random, split: str, pictures: int):
+    """The first two pictures show both meanings, the others any."""
+    first, second = rng.sample(questions.WORDS, 2)
+    named = questions.naming(rng, (first, second))
+    values = list(named.words)
+    rng.shuffle(values)
+    values += [rng.choice(values) for _ in range(pictures - 2)]
+    shown = [questions.named_scene(rng, split, named, value) for value in values]
+    return named, shown
+
+
+def _album(rng: random.Random, split: str) -> Draft:
+    """Pictures with text that tells them apart."""
+    shown = [scenes.draw(rng, split) for _ in range(rng.randint(2, 4))]
+    number = sentences.NUMBERS[len(shown)]
+    segments: list[Scene | Text] = [Text(f"An album of {number} pictures.")]
+    for ordinal, scene in zip(ORDINALS, shown):
+        words = sentences.statement(rng, scene)
+        segments += [scene, Text(f"In the {ordinal} picture, {words}")]
+    one, other = sorted(rng.sample(range(len(shown)), 2))
+    many, few = len(shown[one].things), len(shown[other].things)
+    than = "as many shapes as" if many == few else "more shapes than"
+    than = "fewer shapes than" if many < few else than
+    text = f" The {ORDINALS[one]} picture has {than} the {ORDINALS[other]}."
+    thing = rng.choice(shown[one].things)
+    if all(thing[1:3] != t[1:3] for s in shown if s != shown[one] for t in s.things):
+        text += f" Only the {ORDINALS[one]} picture shows a"
+        text += f"{'n' if thing.colour == 'orange' else ''} {sentences.name(thing)}."
+    return Draft("album", [*segments, Text(text)])
+
+
+def _text(rng: random.Random, split: str) -> Draft:
+    match rng.randrange(4):
+        case 0:
+            asked = [texts.cloze(rng, split) for _ in range(rng.randint(2, 6))]
+            return Draft("puzzles", [*_lines(asked)])
+        case 1:
+            told = [texts.story(rng, scenes.draw(rng, split)) for _ in range(2)]
+            return Draft("stories", [Text("\n".join(told))])
+        case 2:
+            told = [texts.describe(rng, scenes.draw(rng, split)) for _ in range(2)]
+            return Draft("descriptions", [Text("\n".join(told))])
+        case _:
+            told = texts.describe(rng, scenes.draw(rng, split))
+            return Draft("lessons", [Text(f"{texts.definitions(rng)}\n{told}")])
+
+
+def _question(rng: random.Random, kind: str, split: str, index: int) -> Draft:
+    """A question alone; answers take turns, so that none is much more common."""
+    if kind == "cloze":
+        forms = list(texts.FORMS)
+        question = texts.cloze(rng, split, forms[index % len(forms)])
+        return Draft(kind, [*_unanswered(question)])
+    if kind == "naming":
+        named, shown = _named_scenes(rng, split, pictures=5)
+        segments: list[Scene | Text] = []
+        for scene in shown[:-1]:
+            segments += [scene, Text("".join(named.question(scene)), loss=False)]
+        last = shown[-1]
+        return Draft(kind, [*segments, last, *_unanswered(named.question(last))])
+    answers = questions.ANSWERS[kind]
+    answer = answers[index % len(answers)]
+    scene, question = questions.ask_for(rng, split, kind, answer)
+    return Draft(kind, [scene, *_unanswered(question)])
+
+
+def _unanswered(question: Question) -> list[Text]:
+    return [Text(question.prompt, loss=False), Text(question.answer)]
+
+
+_WRITERS = {"captions": _captions, "interleaved": _interleaved, "text": _text}
