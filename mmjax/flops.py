@@ -1,0 +1,168 @@
+"""FLOPs of a step, by component, and the peaks that they are compared with.
+
+Counted are matrix products, a multiply-add as two: of real images (empty slots do no
+useful work), of positions that hold a token (nor does padding), of attention inside
+documents only; the backward pass where a gradient must pass; recomputation never.
+"""
+
+import math
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from mmjax import config as config_lib
+from mmjax.config import Model
+
+COMPONENTS: tuple[str, ...] = (
+    "encoder",
+    "connector",
+    "decoder",
+    "attention",
+    "unembedding",
+)
+
+# Dense bfloat16 FLOP/s of one jax device, by words of its `device_kind`; the first that
+# matches counts. Makers' data sheets; v4 as one device a chip.
+PEAKS = {
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5e": 197e12,
+    "TPU v5": 459e12,  # v5p says so
+    "TPU v6": 918e12,
+    "TPU7": 1153e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+}
+
+
+class Work(NamedTuple):
+    """What a step computes on; the last two are exact where lengths are known."""
+
+    images: float  # real ones
+    positions: float  # that hold a document's token
+    pairs: float  # (query, key) of causal attention, summed over chunks
+
+
+def work(images: float, lengths: Iterable[int]) -> Work:
+    """The work of documents (or parts of split ones) of these lengths in positions."""
+    lengths = list(lengths)
+    return Work(images, sum(lengths), sum(n * (n + 1) // 2 for n in lengths))
+
+
+class Product(NamedTuple):
+    """One matrix product, of all layers and the whole step."""
+
+    component: str  # one of COMPONENTS
+    forward: float  # FLOPs
+    kernel: str  # path of the parameter in it; "" between two activations
+    upstream: tuple[str, ...]  # prefixes of parameters that its other input depends on
+
+
+def peak(device_kind: str) -> float | None:
+    """Peak FLOP/s of a jax device; None where we know of none, as for CPUs."""
+    words = device_kind.lower()
+    return next((p for name, p in PEAKS.items() if name.lower() in words), None)
+
+
+def step(model: Model, work: Work, trainable: Collection[str]) -> dict[str, float]:
+    """FLOPs of one step by component, given the paths of parameters that train.
+
+    In a stack of layers the input of the first counts as an input of the others.
+    """
+    total = dict.fromkeys(COMPONENTS, 0.0)
+    for product in products(model, work):
+        passes = 1.0
+        if any(path.startswith(product.upstream) for path in trainable):
+            passes += 1 if product.kernel else 2
+        passes += product.kernel in trainable
+        total[product.component] += passes * product.forward
+    return total
+
+
+def products(model: Model, work: Work) -> list[Product]:
+    """Every matrix product of the model's forward pass."""
+    return [*_vit(model, work), *_connector(model, work), *_decoder(model, work)]
+
+
+def _kernels(
+    component: str,
+    kernels: str,
+    size: float,
+    positions: float,
+    upstream: tuple[str, ...],
+) -> list[Product]:
+    """Products of `positions` vectors with kernels of `size` elements.
+
+    `kernels` is a folder of the parameters and names in it: "vit/blocks/mlp up down".
+    """
+    folder, *names = kernels.split()
+    return [
+        Product(component, 2 * positions * size, f"{folder}/{name}/kernel", upstream)
+        for name in names
+    ]
+
+
+def _vit(model: Model, work: Work) -> list[Product]:
+    vit, name = model.vit, "encoder"
+    patches = work.images * config_lib.patches(vit)
+    pairs = patches * config_lib.patches(vit)
+    up = ("vit/patch_embed/", "vit/positions", "vit/blocks/")
+    pixels = 3 * vit.patch_size**2 * vit.width
+    heads, mlp = vit.layers * vit.width**2, vit.layers * vit.width * vit.mlp_width
+    attention = "vit/blocks/attention query key value out"
+    return [
+        *_kernels(name, "vit patch_embed", pixels, patches, ()),
+        *_kernels(name, attention, heads, patches, up),
+        *_kernels(name, "vit/blocks/mlp up down", mlp, patches, up),
+        Product(name, 4 * pairs * vit.layers * vit.width, "", up),
+    ]
+
+
+def _connector(model: Model, work: Work) -> list[Product]:
+    """Products of the connector; its attention counts to it, not to `attention`."""
+    connector, width, encoder = model.connector, model.decoder.width, model.vit.width
+    patches = work.images * config_lib.patches(model.vit)
+    tokens = work.images * connector.tokens
+    name, vit, both = "connector", ("vit/",), ("vit/", "connector/")
+    if connector.kind == "average_pool":
+        return _kernels(name, "connector project", encoder * width, tokens, vit)
+    if connector.kind == "mlp":
+        return [
+            *_kernels(name, "connector/mlp up", encoder * width, patches, vit),
+            *_kernels(name, "connector/mlp down", width * width, patches, both),
+        ]
+    heads, depth = "connector/blocks/attention", connector.depth
+    square, pairs = depth * width * width, tokens * config_lib.patches(model.vit)
+    return [
+        *_kernels(name, f"{heads} query out", square, tokens, both),
+        *_kernels(name, f"{heads} key value", depth * encoder * width, patches, both),
+        *_kernels(name, "connector/blocks/mlp up down", 4 * square, tokens, both),
+        Product(name, 4 * pairs * depth * width, "", both),
+    ]
+
+
+def _decoder(model: Model, work: Work) -> list[Product]:
+    decoder, name, positions = model.decoder, "decoder", work.positions
+    layers, size = decoder.layers, decoder.width * decoder.head_size
+    up = ("vit/", "connector/", "decoder/embedding", "decoder/blocks/")
+    queries, keys = layers * size * decoder.heads, layers * size * decoder.kv_heads
+    mlp = layers * decoder.width * decoder.mlp_width
+    inner = decoder.heads * decoder.head_size
+    heads = "decoder/blocks/attention"
+    table = "decoder/embedding" if decoder.tied_embeddings else "decoder/unembed"
+    logits = 2 * positions * decoder.vocab_size * decoder.width
+    return [
+        *_kernels(name, f"{heads} query out", queries, positions, up),
+        *_kernels(name, f"{heads} key value", keys, positions, up),
+        *_kernels(name, "decoder/blocks/mlp gate up down", mlp, positions, up),
+        Product("attention", 4 * work.pairs * layers * inner, "", up),
+        Product("unembedding", logits, table, (*up, "decoder/norm/")),
+    ]
+
+
+def rate(flops: float, seconds: float, devices: int, kind: str) -> tuple[float, float]:
+    """Achieved FLOP/s of all devices, and its share of their peak (nan if unknown)."""
+    achieved = flops / seconds
+    known = peak(kind)
+    return achieved, achieved / (devices * known) if known else math.nan

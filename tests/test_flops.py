@@ -1,0 +1,135 @@
+"""FLOPs: against the published arithmetic of MM1-3B and against the traced step."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmjax import config, flops, optim
+from mmjax.batch import Batch
+from mmjax.models import vlm
+
+MM1_3B = config.Model(decoder=config.Decoder(vocab_size=65536))
+
+
+def everything(model):
+    shapes = jax.eval_shape(vlm.build(model).init, jax.random.key(0))
+    return set(optim.flatten(shapes))
+
+
+def test_mm1_3b_costs_what_it_is_known_to_cost():
+    image = flops.products(MM1_3B, flops.Work(1, 0, 0))
+    encoder = sum(p.forward for p in image if p.component == "encoder")
+    assert encoder == pytest.approx(1005.5e9, rel=2e-4)
+    row = flops.step(MM1_3B, flops.work(0, [4096]), everything(MM1_3B))
+    assert sum(row.values()) == pytest.approx(74.7e12, rel=1e-3)
+    trained = flops.step(MM1_3B, flops.Work(16, 0, 0), everything(MM1_3B))
+    assert trained["encoder"] == pytest.approx(48.3e12, rel=2e-3)
+
+
+def tiny(kind="perceiver", **kwargs):
+    return config.Model(
+        vit=config.ViT(
+            image_size=16, patch_size=4, width=12, layers=3, heads=2, mlp_width=20,
+            remat="none",
+        ),
+        connector=config.Connector(
+            kind=kind, tokens=16 if kind == "mlp" else 4, depth=2, heads=2
+        ),
+        decoder=config.Decoder(
+            vocab_size=40, width=16, layers=2, heads=4, kv_heads=2, head_size=6,
+            mlp_width=28, remat="none", **kwargs,
+        ),
+        dtype="float32", attention="reference",
+    )  # fmt: skip
+
+
+def traced(model, frozen=()):
+    """FLOPs of the matrix products of one step, counted in its jaxpr."""
+    built, rows, tokens, slots = vlm.build(model), 2, 24, 3
+    row = np.zeros((1, rows, tokens), np.int32)
+    side = model.vit.image_size
+    batch = Batch(
+        row, row, row > 0, row + 1, row, row - 1, row[..., 0],
+        np.zeros((1, slots, side, side, 3), np.uint8), np.ones((1, slots), bool),
+    )  # fmt: skip
+    params = jax.eval_shape(built.init, jax.random.key(0))
+    paths = optim.flatten(params)
+    still = {path for path in paths if path.startswith(tuple(frozen))}
+
+    def loss(trainable, fixed):
+        outputs = built.apply(optim.unflatten(trainable | fixed), batch)
+        return jnp.square(outputs.hidden_ZRTD @ outputs.unembed_DV).sum()
+
+    trainable = {path: leaf for path, leaf in paths.items() if path not in still}
+    fixed = {path: paths[path] for path in still}
+    step = jax.make_jaxpr(jax.value_and_grad(loss))(trainable, fixed)
+    # The unmasked reference multiplies all pairs of a row.
+    done = flops.Work(slots, rows * tokens, rows * tokens * tokens)
+    return count(step.jaxpr), flops.step(model, done, set(trainable))
+
+
+def count(jaxpr):
+    """FLOPs of all dot_generals of a jaxpr, those of a scan once an iteration."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            inner = math.prod(shape[axis] for axis in contracted)
+            total += 2 * inner * math.prod(equation.outvars[0].aval.shape)
+        times = equation.params.get("length", 1)
+        for value in equation.params.values():
+            inside = getattr(value, "jaxpr", value)
+            if hasattr(inside, "eqns"):
+                total += times * count(inside)
+    return total
+
+
+@pytest.mark.parametrize("kind", config.CONNECTORS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_trained_step_counts_exactly_its_matrix_products(kind, tied):
+    seen, counted = traced(tiny(kind, tied_embeddings=tied))
+    assert sum(counted.values()) == seen
+
+
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        ("vit/",),
+        ("vit/", "decoder/"),
+        ("decoder/",),
+        ("vit/", "connector/"),
+        ("vit/", "connector/", "decoder/blocks", "decoder/embedding"),
+        ("vit/patch_embed/kernel", "decoder/blocks/mlp"),
+    ],
+)
+def test_frozen_parts_cost_only_the_gradients_that_pass_them(frozen):
+    seen, counted = traced(tiny(), frozen)
+    assert sum(counted.values()) == seen
+
+
+def test_attention_counts_pairs_inside_documents():
+    one, two = flops.work(0, [8]), flops.work(0, [4, 4])
+    assert one.positions == two.positions
+    assert one.pairs == sum(1 for query in range(8) for key in range(8) if key <= query)
+    assert two.pairs == 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "tera"),
+    [("TPU v4", 275), ("TPU v5 lite", 197), ("TPU v5p", 459), ("TPU v5", 459),
+     ("TPU v6 lite", 918), ("NVIDIA H100 80GB HBM3", 989), ("NVIDIA H200", 989),
+     ("NVIDIA A100-SXM4-80GB", 312), ("NVIDIA H100 PCIe", 756)],
+)  # fmt: skip
+def test_the_peak_is_known_by_device_kind(kind, tera):
+    assert flops.peak(kind) == tera * 1e12
+
+
+def test_no_share_of_an_unknown_peak():
+    achieved, share = flops.rate(1e12, 2.0, 8, "cpu")
+    assert achieved == 5e11
+    assert math.isnan(share)
+    assert flops.rate(275e12, 2.0, 1, "TPU v4")[1] == 0.5
