@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -150,11 +151,22 @@ def _write_corpora(root: pathlib.Path, spec: SampleWorld, progress: bool) -> Non
             _write_folder(root / folder, keyed, spec)
         bar.set_description("training its tokenizer")
         path = root / TOKENIZER
+        texts += _spellings(texts)
         words = tokenizer.train(texts, path, spec.vocab_size, threads=1)
         bar.set_description("counting its tokens")
         for folder in plan:
             index.build(root / folder, words)
         bar.set_description("sample world")
+
+
+def _spellings(texts: list[str]) -> list[str]:
+    """Each word in several surroundings.
+
+    A unigram model considers only pieces that occur in two different words with their
+    punctuation, so the "answer:" of every question would stay in four pieces.
+    """
+    words = sorted({word for text in set(texts) for word in re.findall(r"\w+", text)})
+    return [f"{word} {word}, {word}. {word}? {word}" for word in words]
 
 
 def _tasks(spec: SampleWorld) -> dict[str, list[Task]]:
