@@ -22,9 +22,9 @@ Schedule = Callable[[ScalarLike], Scalar]
 DECAYED = re.compile(r"(^|/)(kernel|embedding|unembed)$")
 
 
-def flatten(params: Params) -> dict[str, Any]:
-    """The leaves by path, in the tree's own order."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
+def flatten(tree: Any) -> dict[str, Any]:
+    """The leaves of any tree by path, in the tree's own order."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         jax.tree_util.keystr(keys, simple=True, separator="/"): leaf
         for keys, leaf in leaves
@@ -115,10 +115,11 @@ def adamw(
     `rules` are (pattern, multiplier of the rate) and act on decay too.
     """
 
-    def by_path(tree: Params, function: Callable[[str, Any], Any]) -> Params:
+    def by_path(tree: Any, function: Callable[[str, Any], Any]) -> Params:
         return unflatten({p: function(p, leaf) for p, leaf in flatten(tree).items()})
 
-    def scale(updates: Params, params: Params | None) -> Params:
+    def scale(updates: Any, params: Any) -> Params:
+        del params
         return by_path(updates, lambda path, leaf: leaf * multiplier(path, rules))
 
     return optax.chain(

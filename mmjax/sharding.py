@@ -70,7 +70,7 @@ def make_mesh(mesh: config_lib.Mesh, devices: Sequence[Any] | None = None) -> Me
 def param_specs(tree: Any, mesh: Mesh) -> Any:
     """The PartitionSpec of each leaf of a tree of parameters, moments or a whole state.
 
-    Leaves need only a `shape`. A mesh axis that doesn't divide its dimension is dropped.
+    Leaves need only a shape. A mesh axis that doesn't divide its dimension is dropped.
     Raises ValueError for a path that no rule of RULES matches, or more than one.
     """
 

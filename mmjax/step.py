@@ -1,0 +1,229 @@
+"""`State`, the train step where it changes hands, and the eval step.
+
+Losses are sums over tokens divided by the count of the whole batch, in float32, so
+microbatches, devices and packed rows add exactly.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float32, Int32, PRNGKeyArray, Scalar
+
+from mmjax import optim, sharding
+from mmjax.batch import PAD_SEGMENT, Batch
+from mmjax.config import Config
+from mmjax.models.vlm import Model
+from mmjax.ops import cross_entropy
+from mmjax.ops.cross_entropy import TokenLoss
+
+Metrics = dict[str, Array]
+TrainStep = Callable[["State", Batch], tuple["State", Metrics]]
+
+
+class State(NamedTuple):
+    """Everything that training changes."""
+
+    step: Int32[Array, ""]  # updates done
+    params: optim.Params
+    opt_state: Any  # moments of the trainable parameters only
+
+
+class Sums(NamedTuple):
+    """What microbatches add up, besides gradients."""
+
+    loss_S: Float32[Array, " S"]  # nats, of the loss tokens of each source
+    tokens_S: Int32[Array, " S"]  # loss tokens of each source
+    z_loss: Float32[Array, ""]  # squared log-partitions of the loss tokens
+
+
+def learning_rate(config: Config) -> optim.Schedule:
+    """The rate of each step of the run."""
+    o = config.optim
+    return optim.schedule(o.peak_lr, o.final_lr_ratio, o.warmup_steps, config.steps)
+
+
+def optimizer(config: Config) -> optax.GradientTransformation:
+    """The optimizer of the trainable parameters."""
+    return optim.adamw(
+        learning_rate(config),
+        b1=config.optim.b1,
+        b2=config.optim.b2,
+        eps=config.optim.eps,
+        weight_decay=config.optim.weight_decay,
+        clip_norm=config.optim.clip_norm,
+        rules=lr_rules(config),
+    )
+
+
+def lr_rules(config: Config) -> list[tuple[str, float]]:
+    """(pattern, multiplier of the rate), the first that matches counts."""
+    return [(rule.pattern, rule.multiplier) for rule in config.optim.lr_rules]
+
+
+def _fresh(model: Model, config: Config, key: PRNGKeyArray) -> State:
+    params = model.init(key)
+    patterns = [pattern for pattern, _ in lr_rules(config)]
+    optim.require_matches("optim.lr_rules", patterns, optim.flatten(params))
+    trainable, _ = optim.partition(params, config.optim.frozen)
+    return State(jnp.zeros((), jnp.int32), params, optimizer(config).init(trainable))
+
+
+def abstract_state(model: Model, config: Config, mesh: Mesh) -> State:
+    """The state's shapes, dtypes and shardings as `jax.ShapeDtypeStruct`s.
+
+    Raises ValueError for a pattern of config.optim that matches no parameter, and for a
+    parameter that the sharding table doesn't know.
+    """
+    shapes = jax.eval_shape(lambda key: _fresh(model, config, key), jax.random.key(0))
+    return jax.tree.map(
+        lambda leaf, placed: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=placed
+        ),
+        shapes,
+        sharding.state_shardings(shapes, mesh),
+    )
+
+
+def init_state(model: Model, config: Config, mesh: Mesh, key: PRNGKeyArray) -> State:
+    """A fresh state, made on the devices shard by shard; equal on every mesh."""
+    placed = jax.tree.map(lambda x: x.sharding, abstract_state(model, config, mesh))
+    init = jax.jit(lambda key: _fresh(model, config, key), out_shardings=placed)
+    return init(key)
+
+
+def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
+    """The jitted `TrainStep`: (state, batch) -> (next state, metrics).
+
+    The state is donated. The metrics are replicated arrays that stay on the devices:
+    `loss_sum_by_source`, `loss_tokens_by_source` (S, sources of the config),
+    `z_loss_sum`, `grad_norm` (before clipping, of trainable parameters), `param_norm`,
+    `learning_rate`, and the counts `images`, `slots`, `tokens` (not padding) and
+    `positions`. Nothing that is not finite is skipped or hidden: it shows in them.
+    """
+    placed = jax.tree.map(lambda x: x.sharding, abstract_state(model, config, mesh))
+    gradients = _make_gradients(model, config, mesh)
+    rate, update = learning_rate(config), optimizer(config).update
+
+    def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        trainable, frozen = optim.partition(state.params, config.optim.frozen)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            grads, sums = gradients(trainable, frozen, batch)
+        updates, opt_state = update(grads, state.opt_state, trainable)
+        params = optim.merge(optax.apply_updates(trainable, updates), frozen)  # pyright: ignore[reportArgumentType]
+        metrics = {
+            "loss_sum_by_source": sums.loss_S,
+            "loss_tokens_by_source": sums.tokens_S,
+            "z_loss_sum": sums.z_loss,
+            "grad_norm": optax.global_norm(grads),
+            "param_norm": optax.global_norm(params),
+            "learning_rate": rate(state.step),
+            **_counts(batch),
+        }
+        return State(state.step + 1, params, opt_state), metrics
+
+    return jax.jit(
+        train_step,
+        in_shardings=(placed, sharding.batch_shardings(mesh)),
+        out_shardings=(placed, NamedSharding(mesh, PartitionSpec())),
+        donate_argnums=0,
+    )
+
+
+def _counts(batch: Batch) -> Metrics:
+    segments_ZRT, real_ZC = jnp.asarray(batch.segments_ZRT), jnp.asarray(batch.real_ZC)
+    return {
+        "images": real_ZC.sum(),
+        "slots": jnp.int32(real_ZC.size),
+        "tokens": (segments_ZRT != PAD_SEGMENT).sum(),
+        "positions": jnp.int32(segments_ZRT.size),
+    }
+
+
+def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
+    """(trainable, frozen, batch) -> (gradients of the mean loss, sums) of a batch."""
+    sources, accumulate = len(config.data.sources), config.optim.accumulate
+
+    def loss(trainable, frozen, batch: Batch, count: Scalar) -> tuple[Scalar, Sums]:
+        losses = token_losses(model, config, optim.merge(trainable, frozen), batch)
+        sums = add_up(losses, batch, sources)
+        z_loss = config.model.z_loss * sums.z_loss
+        return (sums.loss_S.sum() + z_loss) / jnp.maximum(count, 1), sums
+
+    def gradients(trainable, frozen, batch: Batch) -> tuple[Any, Sums]:
+        placed = sharding.state_shardings(trainable, mesh)
+        count = jnp.asarray(batch.loss_mask_ZRT).sum()
+
+        def of(part: Batch) -> tuple[Any, Sums]:
+            grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, count)
+            return jax.lax.with_sharding_constraint(grads, placed), sums
+
+        if accumulate == 1:
+            return of(batch)
+        parts = microbatches(batch, accumulate)
+        shapes = jax.eval_shape(of, jax.tree.map(lambda x: x[0], parts))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+        def add(total, part):
+            return jax.tree.map(jnp.add, total, of(part)), None
+
+        return jax.lax.scan(add, zeros, parts)[0]
+
+    return gradients
+
+
+def microbatches(batch: Batch, count: int) -> Batch:
+    """The batch as `count` batches of whole groups, on a new first axis.
+
+    Microbatch i holds the groups i, i + count, i + 2 count, ...: an equal share of what
+    each device of the `data` axis holds already, so nothing moves.
+    """
+    return jax.tree.map(
+        lambda x: x.reshape(x.shape[0] // count, count, *x.shape[1:]).swapaxes(0, 1),
+        batch,
+    )
+
+
+def token_losses(model: Model, config: Config, params: Any, batch: Batch) -> TokenLoss:
+    """The loss of every position, counted or not."""
+    outputs = model.apply(params, batch)
+    return cross_entropy.chunked(
+        outputs.hidden_ZRTD,
+        outputs.unembed_DV,
+        jnp.asarray(batch.targets_ZRT),
+        config.model.loss_chunk,
+    )
+
+
+def add_up(losses: TokenLoss, batch: Batch, sources: int) -> Sums:
+    """Sums over the positions that count, by the source of their row."""
+    mask_ZRT = jnp.asarray(batch.loss_mask_ZRT)
+    nll_ZR = jnp.where(mask_ZRT, losses.nll_ZRT, 0).sum(-1)
+    z_loss = jnp.where(mask_ZRT, jnp.square(losses.log_z_ZRT), 0).sum()
+    of_source_SZR = jnp.arange(sources)[:, None, None] == batch.sources_ZR
+    # `where`, not a product: a row that is not finite must not spoil other sources.
+    return Sums(
+        jnp.where(of_source_SZR, nll_ZR, 0).sum((1, 2)),
+        jnp.where(of_source_SZR, mask_ZRT.sum(-1), 0).sum((1, 2)),
+        z_loss,
+    )
+
+
+def make_eval_step(model: Model, config: Config, mesh: Mesh) -> Any:
+    """The jitted eval step: (params, batch) -> TokenLoss, sharded as the rows are."""
+    placed = jax.tree.map(
+        lambda x: x.sharding, abstract_state(model, config, mesh).params
+    )
+
+    def eval_step(params: Any, batch: Batch) -> TokenLoss:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return token_losses(model, config, params, batch)
+
+    return jax.jit(
+        eval_step,
+        in_shardings=(placed, sharding.batch_shardings(mesh)),
+        out_shardings=NamedSharding(mesh, sharding.ROWS),
+    )
