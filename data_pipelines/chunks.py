@@ -1,0 +1,220 @@
+"""Documents cut into chunks that fit a row.
+
+A document is the stream x of BOS, its segments and EOS; position i has x[i] as input and
+x[i + 1] as target. A chunk is a range of positions. Cutting at c makes x[c] the last
+target of one chunk and the first input of the next, so nothing is lost or repeated.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# What is counted of every chunk, row, batch and run, in this order. text_tokens and
+# image_tokens count inputs (BOS in neither: positions is the sum of the two and of
+# documents), loss_tokens targets. A document counts where its first position lies.
+STATS = (
+    "documents",
+    "text_tokens",
+    "image_tokens",
+    "loss_tokens",
+    "images",
+    "slots",
+    "positions",
+)
+SLOTS, POSITIONS = STATS.index("slots"), STATS.index("positions")
+
+
+class Documents(NamedTuple):
+    """Columns over the segments and documents of one source, in record order."""
+
+    segment_start: np.ndarray  # int64 [documents + 1]; first segment of each
+    segment_tokens: np.ndarray  # int32 [segments]; an image's are its positions
+    segment_image: np.ndarray  # bool [segments]
+    segment_slots: np.ndarray  # int16 [segments]; 0 for text
+    segment_loss: np.ndarray  # bool [segments]
+    digest: str  # of the source's content and the tokenizer
+    kind: np.ndarray  # uint8 [documents], place in kinds
+    kinds: tuple[str, ...]
+
+
+class Layout(NamedTuple):
+    """The limits and the seed of packing."""
+
+    row_tokens: int  # T
+    max_images: int  # pool slots that one row may use
+    window: int  # documents packed together
+    seed: int
+
+
+class Chunks(NamedTuple):
+    """Every chunk of a source, in document order."""
+
+    first: np.ndarray  # int64 [documents + 1]; first chunk of each document
+    document: np.ndarray  # int64 [chunks]
+    start: np.ndarray  # int64 [chunks], position in the document
+    stop: np.ndarray  # int64 [chunks]
+    sums: np.ndarray  # int64 [chunks, len(STATS)]
+
+
+def chunk(documents: Documents, layout: Layout) -> Chunks:
+    """Cuts what exceeds a row: text anywhere, an image never.
+
+    Raises ValueError for an image that no row can hold.
+    """
+    stream = _stream(documents)
+    images = _per_document(documents, documents.segment_image)
+    slots = _per_document(documents, documents.segment_slots)
+    counts = np.where(images == 0, -(-stream.length // layout.row_tokens), 1)
+    large = (stream.length > layout.row_tokens) | (slots > layout.max_images)
+    cuts = {
+        document: _cut(documents, document, int(stream.length[document]), layout)
+        for document in np.flatnonzero(large & (images > 0)).tolist()
+    }
+    for cut_document, starts in cuts.items():
+        counts[cut_document] = len(starts)
+    first = _before(counts)
+    document = np.repeat(np.arange(len(counts)), counts)
+    start = (np.arange(first[-1]) - first[document]) * layout.row_tokens
+    for cut_document, starts in cuts.items():
+        start[first[cut_document] : first[cut_document + 1]] = starts
+    stop = np.empty_like(start)
+    stop[:-1] = start[1:]
+    stop[first[1:] - 1] = stream.length
+    sums = _sums(documents, stream, document, start, stop)
+    return Chunks(first, document, start, stop, sums)
+
+
+def _before(values: np.ndarray) -> np.ndarray:
+    """Sums of the values before each place, int64 [len(values) + 1]."""
+    return np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+
+
+def _per_document(documents: Documents, values: np.ndarray) -> np.ndarray:
+    """Sums of a column of segments over each document."""
+    return np.diff(_before(values)[documents.segment_start])
+
+
+def _cut(documents: Documents, document: int, length: int, layout: Layout) -> list[int]:
+    """First positions of the chunks of one large document that has images."""
+    segments = slice(*documents.segment_start[document : document + 2].tolist())
+    starts, position, slots = [0], 1, 0  # position 0 is BOS
+    for tokens, image, cost in zip(
+        documents.segment_tokens[segments].tolist(),
+        documents.segment_image[segments].tolist(),
+        documents.segment_slots[segments].tolist(),
+    ):
+        if image:
+            # An image without positions stands at the position that follows it.
+            stop = position + max(tokens, 1)
+            if (
+                stop - starts[-1] > layout.row_tokens
+                or slots + cost > layout.max_images
+            ):
+                starts.append(min(position, length - 1))
+                slots = 0
+            slots += cost
+            full = stop - starts[-1] > layout.row_tokens or slots > layout.max_images
+            if full or starts[-2:-1] == starts[-1:]:
+                raise ValueError(
+                    f"document {document}: an image of {tokens} positions and {cost} "
+                    f"slots doesn't fit a row of {layout.row_tokens} positions and "
+                    f"{layout.max_images} slots"
+                )
+        position += tokens
+        while position - starts[-1] > layout.row_tokens:
+            starts.append(starts[-1] + layout.row_tokens)
+            slots = 0
+    return starts
+
+
+class _Stream(NamedTuple):
+    """All documents laid end to end, one after the other, in positions."""
+
+    length: np.ndarray  # int64 [documents], positions of each
+    base: np.ndarray  # int64 [documents], where each begins
+    segment: np.ndarray  # int64 [segments], where each begins
+
+
+def _stream(documents: Documents) -> _Stream:
+    before = _before(documents.segment_tokens)
+    bounds = before[documents.segment_start]
+    count = len(documents.segment_start) - 1
+    owner = np.repeat(np.arange(count), np.diff(documents.segment_start))
+    length = np.diff(bounds) + 1
+    base = bounds[:-1] + np.arange(count)
+    return _Stream(length, base, before[:-1] + owner + 1)
+
+
+def _segments_before(
+    documents: Documents, stream: _Stream, document: np.ndarray, position: np.ndarray
+) -> np.ndarray:
+    """Number of segments of the source that begin before a position of a document."""
+    ends = position >= stream.length[document]
+    count = np.asarray(documents.segment_start)[document + ends]
+    inside = (position > 0) & ~ends
+    where = stream.base[document[inside]] + position[inside]
+    count[inside] = np.searchsorted(stream.segment, where)
+    return count
+
+
+def _tokens_before(
+    documents: Documents,
+    stream: _Stream,
+    counted: np.ndarray,
+    document: np.ndarray,
+    position: np.ndarray,
+) -> np.ndarray:
+    """Tokens of the counted segments that stand before a position of a document."""
+    count = _segments_before(documents, stream, document, position)
+    tokens = np.where(counted, documents.segment_tokens, 0)
+    total = _before(tokens)[count]
+    inside = np.flatnonzero((position > 0) & (count > 0))
+    last = count[inside] - 1  # the position may lie within this segment
+    end = stream.segment[last] + documents.segment_tokens[last]
+    where = stream.base[document[inside]] + position[inside]
+    total[inside] -= np.where(counted[last], np.maximum(end - where, 0), 0)
+    return total
+
+
+def _sums(
+    documents: Documents,
+    stream: _Stream,
+    document: np.ndarray,
+    start: np.ndarray,
+    stop: np.ndarray,
+) -> np.ndarray:
+    """STATS of the given chunks, int64 [chunks, len(STATS)]."""
+
+    def between(values):
+        return _before(values)[high] - _before(values)[low]
+
+    low = _segments_before(documents, stream, document, start)
+    high = _segments_before(documents, stream, document, stop)
+    text = ~documents.segment_image
+    inputs, targets = (
+        _tokens_before(documents, stream, counted, document, stop + shift)
+        - _tokens_before(documents, stream, counted, document, start + shift)
+        for counted, shift in ((text, 0), (text & documents.segment_loss, 1))
+    )
+    last = stop == stream.length[document]
+    targets = targets + (last & _end_has_loss(documents)[document])
+    begins, positions = (start == 0).astype(np.int64), stop - start
+    images = between(documents.segment_image)
+    slots = between(documents.segment_slots)
+    image_tokens = positions - inputs - begins
+    columns = (begins, inputs, image_tokens, targets, images, slots, positions)
+    return np.stack(columns, axis=1)
+
+
+def _end_has_loss(documents: Documents) -> np.ndarray:
+    """Whether EOS counts as a target: the last text of the document does."""
+    count = len(documents.segment_tokens)
+    last_text = np.maximum.accumulate(
+        np.where(documents.segment_image, -1, np.arange(count))
+    )
+    first, stop = documents.segment_start[:-1], documents.segment_start[1:]
+    loss = np.zeros(len(first), bool)
+    filled = np.flatnonzero(stop > first)
+    place = last_text[stop[filled] - 1]
+    loss[filled] = (place >= first[filled]) & documents.segment_loss[place]
+    return loss
