@@ -111,7 +111,7 @@ def _problem(segment: Segment) -> str:
 
 def _pack(value: object) -> bytes:
     try:
-        return msgpack.packb(value)
+        return msgpack.Packer().pack(value)
     except (TypeError, ValueError, OverflowError) as error:
         # UnicodeEncodeError (half a surrogate pair) is a ValueError, too.
         raise ValueError(f"document doesn't fit a record: {error}") from error

@@ -14,7 +14,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from array_record.python import array_record_module
+from array_record.python import (
+    array_record_module,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 import mmjax
 from data_pipelines import records

@@ -1,0 +1,73 @@
+"""Encoded images to pixels: decoded, and warped to a square straight in the batch."""
+
+import io
+
+import cv2
+import numpy as np
+import PIL.Image
+import simplejpeg
+from jaxtyping import UInt8
+
+GREY = 127  # every channel of what can't be decoded
+
+cv2.setNumThreads(0)  # the loader's own threads do the parallel work
+
+
+def decode(data: bytes, out_hwc: UInt8[np.ndarray, "h w c"]) -> bool:
+    """Writes an encoded image, warped to the square `out_hwc`, as RGB.
+
+    True if it could be decoded; otherwise `out_hwc` is grey. Shrinking averages areas
+    (a JPEG first shrinks in its own frequency domain), enlarging is bicubic.
+    """
+    try:
+        if not (simplejpeg.is_jpeg(data) and _decode_jpeg(data, out_hwc)):
+            _resize(_decode_any(data), out_hwc)
+    except Exception:  # decoders raise whatever they like on damaged bytes
+        out_hwc[...] = GREY
+        return False
+    return True
+
+
+def _decode_jpeg(data: bytes, out_hwc: np.ndarray) -> bool:
+    """Writes a JPEG; False where it isn't plain enough for the fast decoder."""
+    size = out_hwc.shape[0]
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+        if colorspace not in ("YCbCr", "Gray", "RGB"):
+            return False
+        if (height, width) == (size, size):
+            simplejpeg.decode_jpeg(data, buffer=out_hwc)
+            return True
+        pixels_hwc = simplejpeg.decode_jpeg(data, min_height=size, min_width=size)
+    except ValueError:
+        # Warnings count as errors here. Pillow tells stray bytes, which do no harm,
+        # from a file that was cut off.
+        return False
+    _resize(pixels_hwc, out_hwc)
+    return True
+
+
+def _decode_any(data: bytes) -> np.ndarray:
+    """Whatever Pillow reads; transparency becomes white. Raises on damaged bytes."""
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        if image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            white = PIL.Image.new("RGBA", image.size, "white")
+            return np.asarray(PIL.Image.alpha_composite(white, rgba).convert("RGB"))
+        return np.asarray(image.convert("RGB"))
+
+
+def _resize(pixels_hwc: np.ndarray, out_hwc: np.ndarray) -> None:
+    height, width, _ = pixels_hwc.shape
+    size = out_hwc.shape[0]
+    if min(height, width) < size < max(height, width):
+        # One side shrinks, the other grows: averaging areas is for both or none.
+        pixels_hwc = cv2.resize(
+            pixels_hwc,
+            (min(width, size), min(height, size)),
+            interpolation=cv2.INTER_AREA,
+        )
+        height, width, _ = pixels_hwc.shape
+    shrinks = height >= size and width >= size
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    cv2.resize(pixels_hwc, (size, size), dst=out_hwc, interpolation=method)

@@ -1,0 +1,183 @@
+"""The index beside every shard: what planning needs to know of its documents.
+
+It holds the tokens and loss flag of each text segment, width and height of each image
+and the kind of each document. What an image costs follows from its size and the model,
+so an index serves every model with the same tokenizer.
+"""
+
+import collections
+import concurrent.futures
+import functools
+import hashlib
+import itertools
+import multiprocessing
+import pathlib
+import zipfile
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tqdm
+
+from data_pipelines import shards
+from data_pipelines.plan import Documents
+from data_pipelines.records import Document, Text
+from data_pipelines.tokenizer import Tokenizer
+from mmjax import config as config_lib
+from mmjax.config import Model
+
+VERSION = 1
+_BATCH = 64  # documents tokenized in one call
+_BAR_AFTER = 5.0  # seconds
+
+
+def build(
+    directory: str | pathlib.Path, tokenizer: Tokenizer, workers: int = 1
+) -> None:
+    """Indexes every shard of a folder for the tokenizer, where that isn't done yet.
+
+    With several workers, shards are shared out to as many processes.
+    """
+    directory = pathlib.Path(directory)
+    infos = shards.read_manifest(directory)["shards"]
+    todo = [i for i, info in enumerate(infos) if not _fits(directory, info, tokenizer)]
+    work = functools.partial(build_shard, directory, tokenizer=tokenizer)
+    bar = functools.partial(
+        tqdm.tqdm, total=len(todo), desc=f"index {directory}", delay=_BAR_AFTER,
+        unit="shard",
+    )  # fmt: skip
+    if workers <= 1 or len(todo) <= 1:
+        for _ in bar(map(work, todo)):
+            pass
+        return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+        for _ in bar(pool.map(work, todo)):
+            pass
+
+
+def build_shard(
+    directory: str | pathlib.Path, number: int, tokenizer: Tokenizer
+) -> None:
+    """Indexes one shard; the file appears when it is complete."""
+    reader = shards.ShardReader(directory)
+    info = reader.manifest["shards"][number]
+    first = sum(other["records"] for other in reader.manifest["shards"][:number])
+    documents = map(reader.document, range(first, first + info["records"]))
+    columns = _columns(documents, tokenizer)
+    path = _path(pathlib.Path(directory), info, tokenizer)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez(
+            file, version=np.array(VERSION), shard=np.array(info["sha256"]), **columns
+        )
+    part.replace(path)
+
+
+def load(
+    directory: str | pathlib.Path, tokenizer: Tokenizer, model: Model
+) -> Documents:
+    """The columns of all documents of a folder, in record order, for a model.
+
+    Raises ValueError where the folder isn't indexed for this tokenizer, or an index is
+    not of the shard that it lies beside.
+    """
+    directory = pathlib.Path(directory)
+    manifest = shards.read_manifest(directory)
+    infos = manifest["shards"]
+    parts = [_load_shard(directory, info, tokenizer) for info in infos]
+    empty = _columns(iter(()), tokenizer)
+    whole = {
+        name: np.concatenate([empty[name], *(part[name] for part in parts)])
+        for name in ("segments", "tokens", "image", "loss", "width", "height")
+    }
+    kinds = tuple(manifest["kinds"])
+    image = whole["image"]
+    cost = config_lib.image_cost(model, whole["width"][image], whole["height"][image])
+    tokens, slots = whole["tokens"], np.zeros(len(image), np.int16)
+    tokens[image], slots[image] = cost.positions, cost.slots
+    known = [tokenizer.digest, *(info["sha256"] for info in infos), f"{VERSION}"]
+    digest = hashlib.sha256(" ".join(known).encode())
+    digest.update(np.ascontiguousarray(cost.positions, np.int64).tobytes())
+    digest.update(np.ascontiguousarray(cost.slots, np.int64).tobytes())
+    return Documents(
+        segment_start=np.concatenate([[0], np.cumsum(whole["segments"])]),
+        segment_tokens=tokens,
+        segment_image=image,
+        segment_slots=slots,
+        segment_loss=whole["loss"],
+        digest=digest.hexdigest(),
+        kind=_kinds(parts, kinds),
+        kinds=kinds,
+    )
+
+
+def _path(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> pathlib.Path:
+    stem = info["file"].removesuffix(".array_record")
+    return directory / f"{stem}.index-{tokenizer.digest[:12]}.npz"
+
+
+def _columns(documents: Iterator[Document], tokenizer: Tokenizer) -> dict:
+    """The arrays of one index file."""
+    table = collections.defaultdict(list)
+    kinds: dict[str, int] = {}
+    while batch := list(itertools.islice(documents, _BATCH)):
+        flat = [s for document in batch for s in document.segments]
+        texts = [s.text for s in flat if isinstance(s, Text)]
+        counts = iter(map(len, tokenizer.encode_all(texts)))
+        for segment in flat:
+            text = isinstance(segment, Text)
+            table["tokens"].append(next(counts) if text else 0)
+            table["image"].append(not text)
+            table["loss"].append(text and segment.loss)
+            table["width"].append(0 if text else segment.width)
+            table["height"].append(0 if text else segment.height)
+        table["segments"] += [len(document.segments) for document in batch]
+        table["kind"] += [kinds.setdefault(d.kind, len(kinds)) for d in batch]
+    types = {
+        "segments": np.int64, "tokens": np.int32, "image": np.bool_, "loss": np.bool_,
+        "width": np.int32, "height": np.int32, "kind": np.uint8,
+    }  # fmt: skip
+    columns = {name: np.array(table[name], types[name]) for name in types}
+    return {**columns, "kinds": np.array(list(kinds), np.str_)}
+
+
+def _kinds(parts: Sequence[dict], kinds: tuple[str, ...]) -> np.ndarray:
+    """The documents' kinds as places in `kinds`, uint8."""
+    place = {kind: number for number, kind in enumerate(kinds)}
+    columns = [np.zeros(0, np.uint8)]
+    for part in parts:
+        codes = np.array([place[kind] for kind in part["kinds"].tolist()], np.uint8)
+        columns.append(codes[part["kind"]])
+    return np.concatenate(columns)
+
+
+def _load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> dict:
+    path = _path(directory, info, tokenizer)
+    if not path.is_file():
+        others = sorted(directory.glob(path.name.split(".index-")[0] + ".index-*.npz"))
+        again = "index them for it (data_pipelines.index.build)"
+        if others:
+            raise ValueError(
+                f"tokenizer {tokenizer.path} doesn't match the shards in {directory}: "
+                f"they are indexed for {len(others)} other tokenizer(s); use the one "
+                f"they were prepared with, or {again}"
+            )
+        raise ValueError(f"{directory}: shards have no index; {again}")
+    try:
+        with np.load(path) as file:
+            columns = {name: file[name] for name in file.files}
+            found = int(columns["version"]), str(columns["shard"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: corrupt, delete it and index again") from error
+    if found != (VERSION, info["sha256"]):
+        raise ValueError(f"{path}: index of another shard, delete it and index again")
+    return columns
+
+
+def _fits(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> bool:
+    """Whether a shard already has its index."""
+    try:
+        _load_shard(directory, info, tokenizer)
+    except ValueError:
+        return False
+    return True
