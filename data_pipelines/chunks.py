@@ -1,8 +1,8 @@
 """Documents cut into chunks that fit a row.
 
-A document is the stream x of BOS, its segments and EOS; position i has x[i] as input and
-x[i + 1] as target. A chunk is a range of positions. Cutting at c makes x[c] the last
-target of one chunk and the first input of the next, so nothing is lost or repeated.
+A document is the stream x of BOS, its segments and EOS; position i has x[i] as input
+and x[i + 1] as target. A chunk is a range of positions. Cutting at c makes x[c] the
+last target of one chunk and the first input of the next: nothing lost or repeated.
 """
 
 from typing import NamedTuple
