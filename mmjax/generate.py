@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int32
 
 from mmjax.batch import NO_IMAGE, Batch
@@ -40,12 +41,15 @@ def greedy(
     lengths_ZR: Int32[np.ndarray, "Z R"],
     new_tokens: int,
     stop: Sequence[int],
+    mesh: Mesh | None = None,
 ) -> Generated:
     """The most likely token after each row's prompt, `new_tokens` times.
 
     A row of `batch` holds one prompt in its first `lengths_ZR` positions (0: an empty
     row, left alone) and at least `new_tokens` free positions after it. A row ends
-    before the first token that is in `stop`. ValueError where a row has no room.
+    before the first token that is in `stop`. `mesh` is where `params` and `batch` lie
+    (None: on one device); the result is whole on every process. ValueError where a row
+    has no room.
     """
     room = batch.tokens_ZRT.shape[-1] - int(np.max(lengths_ZR))
     if not 0 < new_tokens <= room:
@@ -53,11 +57,30 @@ def greedy(
             f"new_tokens={new_tokens}: must be between 1 and the {room} positions that "
             f"the longest prompt leaves of a row of {batch.tokens_ZRT.shape[-1]}"
         )
-    return _greedy(model, new_tokens, tuple(stop), params, batch, lengths_ZR)
+    static = (model, new_tokens, tuple(stop), mesh)
+    return _greedy(*static, params, batch, np.asarray(lengths_ZR, np.int32))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _greedy(
+    model: Model,
+    new_tokens: int,
+    stop: tuple[int, ...],
+    mesh: Mesh | None,
+    params: Any,
+    batch: Batch,
+    lengths_ZR: Int32[Array, "Z R"],
+) -> Generated:
+    if mesh is None:
+        return _decode(model, new_tokens, stop, params, batch, lengths_ZR)
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        generated = _decode(model, new_tokens, stop, params, batch, lengths_ZR)
+    return jax.lax.with_sharding_constraint(
+        generated, NamedSharding(mesh, PartitionSpec())
+    )
+
+
+def _decode(
     model: Model,
     new_tokens: int,
     stop: tuple[int, ...],
@@ -102,7 +125,7 @@ def _most_likely(
     logits_ZRV = jnp.einsum(
         "ZRD,DV->ZRV",
         hidden_ZRD,
-        outputs.unembed_DV,
+        outputs.unembed_DV.astype(hidden_ZRD.dtype),
         preferred_element_type=jnp.float32,
     )
     return jnp.argmax(logits_ZRV, axis=-1).astype(jnp.int32)
@@ -142,9 +165,9 @@ def _write(
 
 
 def pad(batch: Batch, groups: int, rows: int, slots: int) -> Batch:
-    """The host batch with empty groups, rows and slots added, so that a mesh divides it.
+    """A host batch with empty groups, rows and slots added, so that a mesh divides it.
 
-    The sizes are made multiples of `groups`, `rows` and `slots`.
+    Z becomes a multiple of `groups`, R of `rows` and C of `slots`.
     """
 
     def add(array: np.ndarray, multiples: tuple[int, ...], value: int) -> np.ndarray:

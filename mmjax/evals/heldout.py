@@ -57,8 +57,10 @@ def evaluate(
     tokens = np.zeros(len(sources), np.int64)
     for batch in batches:
         token_loss = eval_step(params, batch)
-        host = fetch((token_loss.nll_ZRT, batch.loss_mask_ZRT, batch.sources_ZR))
-        batch_nll, batch_tokens = by_source(*host, len(sources))
+        nll_ZRT, mask_ZRT, sources_ZR = fetch(
+            (token_loss.nll_ZRT, batch.loss_mask_ZRT, batch.sources_ZR)
+        )
+        batch_nll, batch_tokens = by_source(nll_ZRT, mask_ZRT, sources_ZR, len(sources))
         nll += batch_nll
         tokens += batch_tokens
     return {
@@ -73,7 +75,7 @@ def by_source(
     sources_ZR: Int[Array, "Z R"],
     sources: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums (float64, of the counted losses) and counts (int64), one of each a source."""
+    """Sums of the counted losses (float64) and their counts (int64), by source."""
     row_nll = np.where(mask_ZRT, nll_ZRT, 0.0).sum(-1, dtype=np.float64)
     row_tokens = np.asarray(mask_ZRT).sum(-1)
     place = np.asarray(sources_ZR).ravel()

@@ -122,6 +122,15 @@ def exchange(
     return other_ZChwc, (other_ZChwc != pixels_ZChwc).any((2, 3, 4))
 
 
+def exchanged(batch: Batch) -> tuple[Batch, Bool[Array, "Z C"]]:
+    """The batch after `exchange`, laid out on the devices as it was."""
+    layout = getattr(batch.pixels_ZChwc, "sharding", None)
+    other_ZChwc, changed_ZC = jax.jit(exchange, out_shardings=(layout, None))(
+        batch.pixels_ZChwc, batch.real_ZC
+    )
+    return batch._replace(pixels_ZChwc=other_ZChwc), changed_ZC
+
+
 def _replies(
     eval_step: heldout.EvalStep,
     params: Any,
@@ -130,14 +139,11 @@ def _replies(
     image_tokens: int,
 ) -> Iterable[tuple[tuple[int, int], Reply]]:
     """Yields the reply of every segment of a batch, keyed by its document."""
-    layout = getattr(batch.pixels_ZChwc, "sharding", None)
-    other_ZChwc, changed_ZC = jax.jit(exchange, out_shardings=(layout, None))(
-        batch.pixels_ZChwc, batch.real_ZC
-    )
+    other, changed_ZC = exchanged(batch)
     hit_ZRT, other_hit_ZRT, changed_ZC, host = heldout.fetch(
         (
             eval_step(params, batch).hit_ZRT,
-            eval_step(params, batch._replace(pixels_ZChwc=other_ZChwc)).hit_ZRT,
+            eval_step(params, other).hit_ZRT,
             changed_ZC,
             batch._replace(pixels_ZChwc=np.zeros(0, np.uint8)),
         )
