@@ -19,7 +19,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines import shards
-from data_pipelines.plan import Documents
+from data_pipelines.chunks import Documents
 from data_pipelines.records import Document, Text
 from data_pipelines.tokenizer import Tokenizer
 from mmjax import config as config_lib

@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 _MAX_KINDS = 256  # an index stores a kind in one byte
 _OPEN_FILES = 64  # shards that a reader holds open
+_NONE: collections.Counter[str] = collections.Counter()
 
 
 def write(
@@ -36,8 +37,8 @@ def write(
 ) -> dict:
     """Writes the documents (all held in memory) and returns the manifest.
 
-    Documents with the same content are kept once, and counted. `extra` becomes the
-    manifest's "extra". The manifest is written last: a folder without one isn't done.
+    Documents with the same content are kept once, and counted. The manifest, which has
+    `extra` as its "extra", is written last: a folder without one isn't done.
     """
     if shards < 1:
         raise ValueError(f"shards={shards}: must be positive")
@@ -100,18 +101,16 @@ def write_shard(
 
 def _count(ordered: Sequence[bytes]) -> dict:
     """Images, characters of text, kinds and licences of a shard's records."""
-    images = characters = 0
-    kinds, licences = collections.Counter(), collections.Counter()
-    for record in ordered:
-        document = records.decode(record)
+    totals, kinds, licences = (collections.Counter() for _ in range(3))
+    for document in map(records.decode, ordered):
         kinds[document.kind] += 1
         licences[document.licence] += 1
         for segment in document.segments:
-            images += isinstance(segment, Image)
-            characters += len(segment.text) if isinstance(segment, Text) else 0
+            totals["images"] += isinstance(segment, Image)
+            totals["text"] += len(segment.text) if isinstance(segment, Text) else 0
     return {
-        "images": images,
-        "characters": characters,
+        "images": totals["images"],
+        "characters": totals["text"],
         "kinds": dict(sorted(kinds.items())),
         "licences": dict(sorted(licences.items())),
     }
@@ -130,9 +129,7 @@ def write_manifest(
     }
     sums = {}
     for name in ("kinds", "licences"):
-        counter = collections.Counter()
-        for info in infos:
-            counter.update(info[name])
+        counter = sum((collections.Counter(i[name]) for i in infos), _NONE)
         sums[name] = dict(sorted(counter.items()))
     kinds = len(sums["kinds"])
     if kinds > _MAX_KINDS:
@@ -206,24 +203,18 @@ class ShardReader:
 
     def place(self, number: int) -> tuple[pathlib.Path, int]:
         """File of a record, and its number inside of it."""
-        if not 0 <= number < len(self):
-            raise IndexError(f"{self.directory}: record {number} of {len(self)}")
-        shard = bisect.bisect_right(self._starts, number) - 1
-        return self.directory / self._files[shard], number - self._starts[shard]
+        shard, inside = self._find(number)
+        return self.directory / self._files[shard], inside
 
     def read(self, number: int) -> bytes:
         """The record's bytes; ValueError naming shard and record if it is corrupt."""
-        path, inside = self.place(number)
+        shard, inside = self._find(number)
         try:
             # The range form costs O(1), read([inside]) O(records of the file).
-            found = self._reader(path).read(inside, inside + 1)
-        except RuntimeError as error:
+            return self._reader(shard).read(inside, inside + 1)[0]
+        except (RuntimeError, IndexError) as error:
+            path = self.directory / self._files[shard]
             raise ValueError(f"{path}: record {inside} is corrupt: {error}") from error
-        if len(found) != 1:
-            raise ValueError(
-                f"{path}: record {inside} is missing: the shard is corrupt"
-            )
-        return found[0]
 
     def document(self, number: int) -> Document:
         """The record's document; ValueError as of `read`."""
@@ -234,15 +225,23 @@ class ShardReader:
             path, inside = self.place(number)
             raise ValueError(f"{path}: record {inside}: {error}") from error
 
-    def _reader(self, path: pathlib.Path) -> array_record_module.ArrayRecordReader:
+    def _find(self, number: int) -> tuple[int, int]:
+        """Shard of a record, and its number inside of it."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"{self.directory}: record {number} of {len(self)}")
+        shard = bisect.bisect_right(self._starts, number) - 1
+        return shard, number - self._starts[shard]
+
+    def _reader(self, shard: int) -> array_record_module.ArrayRecordReader:
         with self._lock:
-            reader = self._open.pop(path, None)
+            reader = self._open.pop(shard, None)
             if reader is None:
+                path = str(self.directory / self._files[shard])
                 options = "readahead_buffer_size:0,max_parallelism:0"
-                reader = array_record_module.ArrayRecordReader(str(path), options)
+                reader = array_record_module.ArrayRecordReader(path, options)
                 if len(self._open) >= _OPEN_FILES:
                     self._open.popitem(last=False)  # closed when its last reader ends
-            self._open[path] = reader
+            self._open[shard] = reader
             return reader
 
     def _check(self, info: dict) -> None:
