@@ -1,0 +1,169 @@
+"""A whole preparation: pipeline, tokenizer, index, and only then the final folder."""
+
+import collections
+import contextlib
+import importlib
+import json
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from data_pipelines import index, shards, tokenizer
+from data_pipelines.prepare import own, readers
+from data_pipelines.prepare.own import Options
+from data_pipelines.prepare.readers import Input
+from data_pipelines.records import Text
+from data_pipelines.tokenizer import Tokenizer
+
+TOKENIZER = "tokenizer.model"
+REJECTS = "rejects.jsonl"
+_MARK = ".mmjax_unfinished"
+_SHARD_LINES = 4000  # lines of input for one shard; one may hold five captions
+
+
+class Request(NamedTuple):
+    """What to prepare, and how."""
+
+    files: Sequence[Input]
+    output: str
+    options: Options = Options()
+    tokenizer: str = ""  # existing model; empty: train one
+    vocab_size: int = 8192
+    shards: int = 0  # of each folder; 0: by the size of the input
+    runner: str = "DirectRunner"
+    workers: int = 1
+    flags: Sequence[str] = ()  # of Beam
+
+
+def prepare(request: Request, say: Callable[[str], None] = print) -> str:
+    """Writes the corpora under `output` and returns a summary to print.
+
+    Everything is written beside `output` first and gets its name at the end. Raises
+    ValueError where the request can't be met or Beam isn't installed.
+    """
+    engine = _engine()
+    words = Tokenizer(request.tokenizer) if request.tokenizer else None
+    counts = _shard_counts(request)
+    output = pathlib.Path(request.output)
+    with _unfinished(output) as folder:
+        say(f"preparing {len(request.files)} files")
+        engine.run(
+            request.files, request.options, folder, counts,
+            request.runner, request.workers, request.flags,
+        )  # fmt: skip
+        trained = folder / TOKENIZER
+        if words is None:
+            _check_texts(folder, counts)
+            say("training the tokenizer")
+            words = tokenizer.train(
+                _training_texts(folder, counts), trained, request.vocab_size
+            )
+        else:
+            shutil.copyfile(request.tokenizer, trained)
+        say("counting tokens")
+        for path in _folders(folder, counts):
+            index.build(path, words, workers=request.workers)
+        return summary(folder, output)
+
+
+def summary(folder: pathlib.Path, name: pathlib.Path) -> str:
+    """What a finished folder holds, as a table, and its rejects by reason."""
+    rows: list[tuple[str, ...]] = [
+        ("", "documents", "images", "characters", "duplicates", "shards")
+    ]
+    for path in sorted(folder.glob(f"*/*/{shards.MANIFEST}")):
+        manifest = shards.read_manifest(path.parent)
+        totals = ("records", "images", "characters", "duplicates")
+        row = [str(path.parent.relative_to(folder)), *(manifest[t] for t in totals)]
+        rows.append((*map(str, row), str(len(manifest["shards"]))))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    table = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+        for row in rows
+    ]
+    words = Tokenizer(folder / TOKENIZER)
+    ids = f"tokenizer: {name / TOKENIZER}, {words.vocab_size} ids"
+    return "\n".join([*table, ids, _reasons(folder, name)])
+
+
+def _reasons(folder: pathlib.Path, name: pathlib.Path) -> str:
+    """How many were rejected, and why."""
+    counts = collections.Counter()
+    with (folder / REJECTS).open(encoding="utf-8") as lines:
+        for line in lines:
+            reject = json.loads(line)
+            counts[reject["reason"], reject["lost"]] += 1
+    reasons = [
+        f"{count} x {reason} (the {lost} is left out)"
+        for (reason, lost), count in sorted(counts.items())
+    ]
+    where = [f"listed in {name / REJECTS}:"] if reasons else []
+    return "\n  ".join([" ".join([f"rejected: {counts.total()}", *where]), *reasons])
+
+
+def _engine() -> Any:
+    """The Beam pipeline; the library is optional."""
+    try:
+        return importlib.import_module("data_pipelines.prepare.beam")
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "apache_beam":
+            raise
+        raise ValueError(
+            "Apache Beam is not installed: run  pip install 'mmjax[prepare]'"
+        ) from error
+
+
+def _shard_counts(request: Request) -> dict[str, int]:
+    """Shards of each corpus that has input."""
+    lines = collections.Counter()
+    for file in request.files:
+        lines[file.corpus] += readers.documents_at_most(file)
+    return {
+        corpus: request.shards or -(-amount // _SHARD_LINES) or 1
+        for corpus, amount in lines.items()
+    }
+
+
+@contextlib.contextmanager
+def _unfinished(output: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder beside `output` that takes its name if nothing goes wrong."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"--output={output}: exists already; name a new folder")
+    folder = output.with_name(f"{output.name}.unfinished")
+    if folder.exists() and not (folder / _MARK).exists():
+        raise ValueError(f"{folder}: in the way, and not ours; move it")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+        (folder / _MARK).touch()
+    except OSError as error:
+        raise ValueError(
+            f"--output={output}: can't be written ({error.strerror})"
+        ) from error
+    try:
+        yield folder
+        (folder / _MARK).unlink()
+        folder.replace(output)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _folders(folder: pathlib.Path, counts: dict[str, int]) -> list[pathlib.Path]:
+    return [folder / corpus / split for corpus in counts for split in own.SPLITS]
+
+
+def _check_texts(folder: pathlib.Path, counts: dict[str, int]) -> None:
+    train = [shards.read_manifest(folder / c / own.SPLITS[0]) for c in counts]
+    if not any(manifest["characters"] for manifest in train):
+        reasons = _reasons(folder, pathlib.Path()).splitlines()[1:]
+        raise ValueError(f"not one document to train on ({'; '.join(reasons)})")
+
+
+def _training_texts(folder: pathlib.Path, counts: dict[str, int]) -> Iterator[str]:
+    for corpus in counts:
+        reader = shards.ShardReader(folder / corpus / own.SPLITS[0])
+        for number in range(len(reader)):
+            segments = reader.document(number).segments
+            yield from (s.text for s in segments if isinstance(s, Text))
