@@ -118,7 +118,7 @@ class _Run:
         self._windows = [self._window(s) for s in range(len(self._counts))]
 
     def pieces(self, number: int) -> list[_Piece]:
-        """A part's rows: simulated until they repeat themselves, and then at its end."""
+        """A part's rows: simulated until they repeat themselves, then at its end."""
         part = self._parts[number]
         # So near its end, a part sees rows that are due beyond it.
         reach = max(-(-self._unit // rate) for rate in part.rates if rate)

@@ -97,7 +97,7 @@ class SourcePlan:
 
     def epochs(self, k: int) -> float:
         """Epochs that the first k rows are, with the fraction of the last one."""
-        epoch, first = self.epoch_of(k)
+        epoch, first = self.epoch_of(max(k - 1, 0))
         return epoch + (k - first) / self.rows(epoch)
 
     def row(self, k: int) -> Row:
@@ -128,7 +128,7 @@ class SourcePlan:
 
     def sums_before(self, k: int) -> np.ndarray:
         """STATS of the first k rows together, int64 [len(STATS)]."""
-        number, first = self.epoch_of(k)
+        number, first = self.epoch_of(max(k - 1, 0))
         return number * self._epoch_sums + self._epoch(number).before[k - first]
 
     def stats(self, start: int, stop: int) -> dict[str, int]:

@@ -1,8 +1,27 @@
-"""The global plan: the packed rows of every batch, dealt to pool groups."""
+"""The global plan: the packed rows of every batch, dealt to pool groups.
 
+Step n takes rows [n x B, (n + 1) x B) of the mixture. Within a block of batches, rows
+of the same source change places so that pool groups need about as many image slots: the
+mixture stays as it is, no row is lost, and a batch costs one block to plan. (A change
+of weights that is added while a run is within its block deals that block anew, so add
+changes at steps that are multiples of data.block_batches.)
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from data_pipelines.plan import Row
+import numpy as np
+
+from data_pipelines.blocks import Block, Blocks
+from data_pipelines.chunks import STATS
+from data_pipelines.memo import Memo
+from data_pipelines.mixture import Mixture
+from data_pipelines.plan import Row, SourcePlan
+from mmjax.config import Config
+
+EMPTY = Row((), 0, 0)
 
 
 class PlannedRow(NamedTuple):
@@ -10,3 +29,193 @@ class PlannedRow(NamedTuple):
 
     source: int  # place in config.data.sources
     row: Row
+
+
+class Fill(NamedTuple):
+    """How full a batch is."""
+
+    images: int  # slots that hold an image
+    slots: int
+    used: int  # positions of documents
+    positions: int
+
+
+def used_sources(config: Config) -> tuple[bool, ...]:
+    """Of each source, whether it ever has a weight; the others need not exist."""
+    lists = [config.mixture.weights, *(c.weights for c in config.mixture.schedule)]
+    return tuple(any(weights) for weights in zip(*lists))
+
+
+class GlobalPlan:
+    """What stands in every batch of a run.
+
+    `sources` are those of config.data.sources, None for one that is never used. A
+    finite plan holds the rows of epoch 0 of its sources once (of each at most `limit`,
+    where that isn't 0), spread evenly, and empty rows up to whole batches.
+
+    Attributes: `capacity` C and `note`, how it was found; `groups_per_batch` Z;
+    `steps`; `digest` of all that decides the rows, except for changes of the weights,
+    so that a run may be resumed with more of them.
+
+    Raises ValueError where a pool group needs more slots than data.pool_capacity, with
+    the capacity that is enough. (A finite plan always has the capacity that it needs.)
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        sources: Sequence[SourcePlan | None],
+        finite: bool = False,
+        limit: int = 0,
+    ):
+        data = config.data
+        self.sources = tuple(sources)
+        self.groups_per_batch = data.rows_per_batch // data.rows_per_pool
+        self._data = data
+        self._finite = finite
+        if finite:
+            weights = _finite_weights(sources, limit, data.rows_per_batch)
+            self.steps = sum(weights) // data.rows_per_batch
+            self._mixture = Mixture(weights)
+        else:
+            weights, schedule = config.mixture.weights, config.mixture.schedule
+            self.steps = config.steps
+            self._mixture = Mixture(weights, schedule, data.rows_per_batch)
+        self.digest = self._digest(weights)
+        batches = self.steps if finite else 0
+        self._blocks = Blocks(self._mixture, (*sources, None), data, batches)
+        self._dealt = Memo(self._blocks.deal, 4)
+        need, words = self._blocks.need(self.steps)
+        self.capacity = self._capacity(need)
+        self.note = (
+            f"image slots of a pool group: {self.capacity}; the fullest needs {need} "
+            f"({words})"
+        )
+        logging.getLogger(__name__).info(self.note)
+
+    def rows_of(self, step: int) -> list[list[PlannedRow]]:
+        """The rows of a batch: Z groups of R rows."""
+        return [self.group(step, z) for z in range(self.groups_per_batch)]
+
+    def group(self, step: int, z: int) -> list[PlannedRow]:
+        """The R rows of one pool group of a batch."""
+        sources, rows, _ = self._batch(step)
+        size = self._data.rows_per_pool
+        part = slice(z * size, (z + 1) * size)
+        keys = zip(sources[part].tolist(), rows[part].tolist())
+        return [self._row(source, k) for source, k in keys]
+
+    def counts(self, steps: int) -> dict[str, np.ndarray]:
+        """What the first `steps` batches hold, each value an array over sources.
+
+        Names: rows, those of `chunks.STATS`, and epochs (with a fraction).
+        """
+        block, batches = divmod(steps, self._data.block_batches)
+        whole = self._rows_before(steps - batches)
+        sums = np.zeros((len(self.sources), len(STATS)), np.int64)
+        for source, plan in enumerate(self.sources):
+            if plan:
+                sums[source] = plan.sums_before(int(whole[source]))
+        if batches:
+            sources, rows, _ = self._block(block)
+            stop = batches * self._data.rows_per_batch
+            sums += self._sums(sources[:stop], rows[:stop])
+        return self._named(0, steps, sums)
+
+    def step_counts(self, step: int) -> dict[str, np.ndarray]:
+        """What one batch holds, under the names of `counts`."""
+        sources, rows, _ = self._batch(step)
+        return self._named(step, step + 1, self._sums(sources, rows))
+
+    def fill(self, step: int) -> Fill:
+        """How full one batch is."""
+        counts = self.step_counts(step)
+        slots = self.groups_per_batch * self.capacity
+        positions = self._data.rows_per_batch * self._data.row_tokens
+        used = int(counts["positions"].sum())
+        return Fill(int(counts["slots"].sum()), slots, used, positions)
+
+    def _digest(self, weights: Sequence[int]) -> str:
+        used = [
+            (source, plan.digest, weight)
+            for source, (plan, weight) in enumerate(zip(self.sources, weights))
+            if plan and weight
+        ]
+        data = self._data
+        sizes = (data.rows_per_batch, data.rows_per_pool, data.block_batches)
+        facts = repr((used, sizes, self._finite))
+        return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+    def _capacity(self, need: int) -> int:
+        """The capacity for a known need; an explicit one must be enough."""
+        multiple = self._data.pool_multiple
+        fitting = max(-(-need // multiple), 1) * multiple
+        explicit = 0 if self._finite else self._data.pool_capacity
+        if explicit and need > explicit:
+            raise ValueError(
+                f"data.pool_capacity={explicit}: a pool group needs {need} image "
+                f"slots; set it to {fitting}, or to 0 for the fewest that fit"
+            )
+        return explicit or fitting
+
+    def _block(self, number: int) -> Block:
+        block = self._dealt(number)
+        if block.need > self.capacity:
+            multiple = self._data.pool_multiple
+            raise ValueError(
+                f"data.pool_capacity={self.capacity}: block {number} of batches has a "
+                f"pool group that needs {block.need} image slots; set it to "
+                f"{-(-block.need // multiple) * multiple}"
+            )
+        return block
+
+    def _batch(self, step: int) -> Block:
+        """The part of its block that is the batch of a step."""
+        if step < 0 or (self._finite and step >= self.steps):
+            raise ValueError(f"step {step}: the plan has batches 0 to {self.steps - 1}")
+        number, batch = divmod(step, self._data.block_batches)
+        sources, rows, need = self._block(number)
+        size = self._data.rows_per_batch
+        part = slice(batch * size, (batch + 1) * size)
+        return Block(sources[part], rows[part], need)
+
+    def _row(self, source: int, k: int) -> PlannedRow:
+        plan = self.sources[source] if source < len(self.sources) else None
+        return PlannedRow(source, plan.row(k)) if plan else PlannedRow(0, EMPTY)
+
+    def _rows_before(self, step: int) -> np.ndarray:
+        """Rows of each source before a step, int64 [sources]."""
+        counts = self._mixture.counts(step * self._data.rows_per_batch)
+        return counts[: len(self.sources)]
+
+    def _sums(self, sources: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """STATS of some rows of one block, int64 [sources, len(STATS)]."""
+        sums = np.zeros((len(self.sources), len(STATS)), np.int64)
+        for source, plan in enumerate(self.sources):
+            own = rows[sources == source]
+            if plan and len(own):
+                first = int(own.min())
+                stats = plan.row_stats(first, int(own.max()) + 1)
+                sums[source] = stats[own - first].sum(axis=0)
+        return sums
+
+    def _named(self, first: int, stop: int, sums: np.ndarray) -> dict[str, np.ndarray]:
+        """Sums by name, with the rows and epochs that steps [first, stop) take."""
+        low, high = self._rows_before(first), self._rows_before(stop)
+        epochs = [
+            plan.epochs(int(b)) - plan.epochs(int(a)) if plan and b else 0.0
+            for plan, a, b in zip(self.sources, low, high)
+        ]
+        stats = dict(zip(STATS, sums.T))
+        return {"rows": high - low, **stats, "epochs": np.array(epochs)}
+
+
+def _finite_weights(
+    sources: Sequence[SourcePlan | None], limit: int, rows_per_batch: int
+) -> tuple[int, ...]:
+    """Rows of each source, and of empty ones last, together whole batches."""
+    rows = [plan.rows(0) if plan else 0 for plan in sources]
+    rows = [min(count, limit) if limit else count for count in rows]
+    if not any(rows):
+        raise ValueError("a finite plan needs a source with rows")
+    return *rows, -sum(rows) % rows_per_batch

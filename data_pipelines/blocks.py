@@ -1,0 +1,90 @@
+"""Blocks of batches: the rows that are dealt to pool groups together."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+from data_pipelines import dealing
+from data_pipelines.chunks import SLOTS
+from data_pipelines.mixture import Mixture
+from data_pipelines.plan import SourcePlan
+from mmjax.config import Data
+
+EXACT_BLOCKS = 256  # a run of more blocks isn't dealt whole to see what it needs
+SAMPLED_BLOCKS = 64  # but so many of its heaviest, and as many evenly spaced
+
+
+class Block(NamedTuple):
+    """The rows of some batches, in order, whole pool groups."""
+
+    sources: np.ndarray  # int32 [rows]
+    rows: np.ndarray  # int64 [rows], row of that source
+    need: int  # image slots of the heaviest pool group
+
+
+class Blocks:
+    """Deals one block after another; `plans` are those of the mixture's sources.
+
+    A source without a plan has rows without images. `batches`, where it isn't 0, is the
+    end: the last block then holds what remains.
+    """
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        plans: Sequence[SourcePlan | None],
+        data: Data,
+        batches: int = 0,
+    ):
+        self._mixture = mixture
+        self._plans = tuple(plans)
+        self._data = data
+        self._batches = batches
+
+    def deal(self, number: int) -> Block:
+        """A block with its rows dealt to pool groups."""
+        start, stop = self._bounds(number)
+        sources = self._mixture.sources(start, stop)
+        first, last = self._mixture.counts(start), self._mixture.counts(stop)
+        slots = [
+            plan.row_images(a, b) if plan and b > a else np.zeros(b - a, np.int64)
+            for plan, a, b in zip(self._plans, first.tolist(), last.tolist())
+        ]
+        dealt = dealing.deal(slots, sources, self._data.rows_per_pool)
+        return Block(sources, first[sources] + dealt.rows, int(dealt.loads.max()))
+
+    def need(self, batches: int) -> tuple[int, str]:
+        """Slots of the heaviest pool group of a run, and in words what was dealt.
+
+        Exact for runs of up to 256 blocks; of longer ones it deals the 64 blocks with
+        the most images and 64 evenly spaced ones.
+        """
+        count = -(-batches // self._data.block_batches)
+        numbers, words = list(range(count)), f"in all {count} blocks of batches"
+        if count > EXACT_BLOCKS:
+            totals = np.array([self._slots(number) for number in numbers])
+            heaviest = np.argsort(-totals, kind="stable")[:SAMPLED_BLOCKS]
+            spaced = np.linspace(0, count - 1, SAMPLED_BLOCKS).astype(int)
+            numbers = sorted({*heaviest.tolist(), *spaced.tolist()})
+            words = f"in {len(numbers)} of {count} blocks of batches, the heaviest too"
+        progress = tqdm.tqdm(numbers, "dealing rows to pools", unit="block", delay=5)
+        return max(self.deal(number).need for number in progress), words
+
+    def _slots(self, number: int) -> int:
+        """Slots of a block."""
+        start, stop = (self._mixture.counts(row) for row in self._bounds(number))
+        return sum(
+            int((plan.sums_before(int(b)) - plan.sums_before(int(a)))[SLOTS])
+            for plan, a, b in zip(self._plans, start, stop)
+            if plan and b > a
+        )
+
+    def _bounds(self, number: int) -> tuple[int, int]:
+        """Global rows [start, stop) of a block."""
+        first = number * self._data.block_batches
+        stop = first + self._data.block_batches
+        if self._batches:
+            stop = min(stop, self._batches)
+        return first * self._data.rows_per_batch, stop * self._data.rows_per_batch
