@@ -14,7 +14,7 @@ from data_pipelines.shards import ShardReader
 from data_pipelines.stream import Stream
 from data_pipelines.tokenizer import Tokenizer
 from mmjax import config as config_lib
-from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch, Share
+from mmjax.batch import Batch, Share
 from mmjax.config import Config
 
 
@@ -26,20 +26,10 @@ class Corpus(NamedTuple):
     documents: Documents
 
 
-class Shape(NamedTuple):
-    """The shape of a pool group."""
-
-    rows: int  # R
-    row_tokens: int  # T
-    capacity: int  # C
-    image_tokens: int  # Q
-    image_size: int  # h and w
-
-
 class Materials(NamedTuple):
     """What turns planned rows into arrays. Picklable."""
 
-    shape: Shape
+    shape: stream.Shape
     tokenizer: Tokenizer
     corpora: tuple[Corpus | None, ...]  # by source; None: never drawn from
 
@@ -77,7 +67,7 @@ def assemble(
     shape = materials.shape
     low, high = share.rows if share else (0, shape.rows)
     box = share.slots if share else (0, shape.capacity)
-    batch = _empty(shape, materials.tokenizer.pad, high - low, box[1] - box[0])
+    batch = stream.empty(shape, materials.tokenizer.pad, high - low, box[1] - box[0])
     faults, slot = [], 0
     for number, planned in enumerate(rows):
         row = number - low if low <= number < high else None
@@ -129,8 +119,8 @@ def documents_batch(
     slots = sum(int(cost.slots.sum()) for cost in costs)
     multiple = config.data.pool_multiple
     capacity = max(1, -(-slots // multiple)) * multiple
-    shape = shape_of(config, capacity)._replace(rows=len(documents))
-    batch = _empty(shape, tokenizer.pad, shape.rows, capacity)
+    shape = stream.shape_of(config, capacity)._replace(rows=len(documents))
+    batch = stream.empty(shape, tokenizer.pad, shape.rows, capacity)
     slot = 0
     for row, (segments, cost) in enumerate(zip(documents, costs)):
         numbers = [i for i, s in enumerate(segments) if isinstance(s, Image)]
@@ -151,34 +141,6 @@ def documents_batch(
             whole.x[-1], whole.predicted[-1] = tokenizer.pad, False
         stream.lay(batch, row, 0, 1, whole, Chunk(row, 0, length))
     return batch
-
-
-def shape_of(config: Config, capacity: int) -> Shape:
-    """The shape of the config's pool groups, at this capacity."""
-    return Shape(
-        rows=config.data.rows_per_pool,
-        row_tokens=config.data.row_tokens,
-        capacity=capacity,
-        image_tokens=config.model.connector.tokens,
-        image_size=config.model.vit.image_size,
-    )
-
-
-def _empty(shape: Shape, pad: int, rows: int, slots: int) -> Batch:
-    """A group of nothing but padding."""
-    grid = (1, rows, shape.row_tokens)
-    square = (shape.image_size, shape.image_size, 3)
-    return Batch(
-        tokens_ZRT=np.full(grid, pad, np.int32),
-        targets_ZRT=np.full(grid, pad, np.int32),
-        loss_mask_ZRT=np.zeros(grid, np.bool_),
-        segments_ZRT=np.full(grid, PAD_SEGMENT, np.int32),
-        positions_ZRT=np.zeros(grid, np.int32),
-        images_ZRT=np.full(grid, NO_IMAGE, np.int32),
-        sources_ZR=np.zeros(grid[:2], np.int32),
-        pixels_ZChwc=np.zeros((1, slots, *square), np.uint8),
-        real_ZC=np.zeros((1, slots), np.bool_),
-    )
 
 
 def _places(documents: Documents, chunk: Chunk, slot: int) -> _Places:

@@ -1,4 +1,4 @@
-"""A document as a stream of ids, and its place in a row.
+"""Streams of ids: what a document becomes, and how it lies in a row of a group.
 
 A document is the stream x = BOS, segments, EOS; an image contributes its image ids.
 Position i has x[i] as input and x[i + 1] as target:
@@ -22,7 +22,18 @@ import numpy as np
 from data_pipelines.plan import Chunk
 from data_pipelines.records import Segment, Text
 from data_pipelines.tokenizer import Tokenizer
-from mmjax.batch import NO_IMAGE, Batch
+from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
+from mmjax.config import Config
+
+
+class Shape(NamedTuple):
+    """The shape of a pool group."""
+
+    rows: int  # R
+    row_tokens: int  # T
+    capacity: int  # C
+    image_tokens: int  # Q
+    image_size: int  # h and w
 
 
 class Stream(NamedTuple):
@@ -66,6 +77,34 @@ def encode(
         start, stop = starts[number], starts[number + 1]
         image[start:stop] = np.arange(index, index + stop - start)
     return Stream(x, np.repeat(predicted, counts), image, counts[1:-1])
+
+
+def shape_of(config: Config, capacity: int) -> Shape:
+    """The shape of the config's pool groups, at this capacity."""
+    return Shape(
+        rows=config.data.rows_per_pool,
+        row_tokens=config.data.row_tokens,
+        capacity=capacity,
+        image_tokens=config.model.connector.tokens,
+        image_size=config.model.vit.image_size,
+    )
+
+
+def empty(shape: Shape, pad: int, rows: int, slots: int) -> Batch:
+    """A group of this shape, but so many rows and slots, with nothing but padding."""
+    grid = (1, rows, shape.row_tokens)
+    square = (shape.image_size, shape.image_size, 3)
+    return Batch(
+        tokens_ZRT=np.full(grid, pad, np.int32),
+        targets_ZRT=np.full(grid, pad, np.int32),
+        loss_mask_ZRT=np.zeros(grid, np.bool_),
+        segments_ZRT=np.full(grid, PAD_SEGMENT, np.int32),
+        positions_ZRT=np.zeros(grid, np.int32),
+        images_ZRT=np.full(grid, NO_IMAGE, np.int32),
+        sources_ZR=np.zeros(grid[:2], np.int32),
+        pixels_ZChwc=np.zeros((1, slots, *square), np.uint8),
+        real_ZC=np.zeros((1, slots), np.bool_),
+    )
 
 
 def lay(
