@@ -81,7 +81,10 @@ class Decoder(nn.Module):
 
     def embed(self, tokens_ZRT: Int[Array, "Z R T"]) -> Float[Array, "Z R T D"]:
         """Embeddings of tokens, in the dtype of the activations."""
-        return self.embedding[tokens_ZRT].astype(self.model.dtype)
+        # Each device looks up its rows' tokens in a whole table (or its part of the
+        # vocabulary); float32, since the gradient of a frequent token is a long sum.
+        table_VD = layers.pin(self.embedding, "tensor", None)
+        return table_VD[tokens_ZRT].astype(self.model.dtype)
 
     def __call__(
         self,

@@ -48,18 +48,20 @@ def stack(block: type[nn.Module], layers: int, remat: str, arguments: int) -> Ca
     )
 
 
-def pin(x: Array, *axes: str | None) -> Array:
-    """Fixes the sharding of an activation; without a mesh, nothing happens.
+def pin(x: Array, *axes: str | tuple[str, ...] | None) -> Array:
+    """Fixes the sharding of an array; without a mesh, nothing happens.
 
-    A mesh axis that doesn't divide its dimension is left out.
+    Mesh axes that don't divide their dimension are left out.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return x
-    spec = [
-        axis if axis is not None and size % mesh.shape[axis] == 0 else None
-        for axis, size in zip(axes, x.shape)
-    ]
+
+    def divides(axis: str | tuple[str, ...] | None, size: int) -> bool:
+        names = axis if isinstance(axis, tuple) else (axis,) if axis else ()
+        return size % math.prod(mesh.shape[name] for name in names) == 0
+
+    spec = [axis if divides(axis, size) else None for axis, size in zip(axes, x.shape)]
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
 
 

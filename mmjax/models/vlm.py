@@ -46,6 +46,8 @@ class VLM(nn.Module):
         features_ZCPE = vit.ViT(model.vit, model.dtype, name="vit")(arrays.pixels_ZChwc)
         connector = connectors.CONNECTORS[model.connector.kind]
         images_ZCQD = connector(model, name="connector")(features_ZCPE)
+        # Every device encodes its own slots; then the group's rows get all of them.
+        images_ZCQD = layers.pin(images_ZCQD, "data", ("fsdp", "tensor"), None, None)
         images_ZCQD = layers.pin(images_ZCQD, "data", None, None, None)
         language = decoder.Decoder(model, name="decoder")
         x_ZRTD = language.embed(arrays.tokens_ZRT)
