@@ -3,7 +3,7 @@
 Grain keeps the order, so how many threads or processes there are changes no byte.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 import grain
@@ -24,7 +24,7 @@ class Reading(NamedTuple):
 
 def groups(
     make: Callable[[int], Group], start: int, stop: int, reading: Reading
-) -> Iterator[Group]:
+) -> Generator[Group, None, None]:
     """make(start), ..., make(stop - 1), made ahead of their use.
 
     With workers, `make` is pickled; what it raises is raised here. Close the iterator

@@ -1,0 +1,183 @@
+"""The pipeline: opens prepared corpora, plans them, and yields batches by number."""
+
+import functools
+import itertools
+import logging
+import pathlib
+from collections.abc import Generator, Sequence
+
+from data_pipelines import index, loader, materialize, plan, pools, stream
+from data_pipelines.loader import Reading
+from data_pipelines.materialize import Corpus, Group, Materials
+from data_pipelines.plan import SourcePlan
+from data_pipelines.pools import GlobalPlan
+from data_pipelines.records import Document
+from data_pipelines.shards import ShardReader
+from data_pipelines.tokenizer import Tokenizer
+from mmjax.batch import Batch, Share
+from mmjax.config import Config
+
+log = logging.getLogger(__name__)
+
+
+def open(config: Config, cache: str | pathlib.Path | None = None) -> "Pipeline":
+    """The training data of a config.
+
+    `cache` is a folder that keeps large plans; None: they are made again. Raises
+    ValueError, one line, where the root, a source that has weight, its manifest or the
+    tokenizer is missing or damaged, where tokenizer, shards and model don't match, or
+    where the images don't fit the pools.
+    """
+    tokenizer = open_tokenizer(config)
+    used = pools.used_sources(config)
+    folders = [
+        (source.name, source.path or f"{source.name}/train") if opened else None
+        for source, opened in zip(config.data.sources, used)
+    ]
+    return _open(config, tokenizer, folders, cache, finite=False, limit=0)
+
+
+def open_heldout(config: Config, folders: Sequence[str], rows: int) -> "Pipeline":
+    """One pass over prepared folders (relative to data.root), to measure with.
+
+    Of each folder at most `rows` rows (0: all of them). The pipeline has a capacity of
+    its own, and `steps` batches, the last one filled up with empty rows. Raises
+    ValueError as `open` does.
+    """
+    tokenizer = open_tokenizer(config)
+    named = [(folder, folder) for folder in folders]
+    return _open(config, tokenizer, named, None, finite=True, limit=rows)
+
+
+def open_tokenizer(config: Config) -> Tokenizer:
+    """The tokenizer of a config; ValueError if missing, or larger than the model."""
+    root = pathlib.Path(config.data.root)
+    if not config.data.root or not root.is_dir():
+        raise ValueError(f"data.root={config.data.root!r}: no such folder")
+    tokenizer = Tokenizer(config.data.tokenizer or root / "tokenizer.model")
+    size = config.model.decoder.vocab_size
+    if tokenizer.vocab_size > size:
+        raise ValueError(
+            f"model.decoder.vocab_size={size}: tokenizer {tokenizer.path} has "
+            f"{tokenizer.vocab_size} ids; set at least as many"
+        )
+    return tokenizer
+
+
+class Pipeline:
+    """Batches, each a function of its number alone.
+
+    Attributes: `plan`; its `capacity` C, `steps`, and `digest` of all that decides its
+    rows; `tokenizer`; `names` of the sources; `faults`, the chunks of each source that
+    were masked because an image couldn't be decoded.
+    """
+
+    def __init__(self, plan: GlobalPlan, materials: Materials, reading: Reading):
+        self.plan = plan
+        self.tokenizer = materials.tokenizer
+        self.names = tuple(
+            corpus.name if corpus else "" for corpus in materials.corpora
+        )
+        self.capacity, self.steps, self.digest = plan.capacity, plan.steps, plan.digest
+        self.faults = {corpus.name: 0 for corpus in materials.corpora if corpus}
+        self._materials = materials
+        self._reading = reading
+        self._logged: set[tuple[int, int]] = set()
+
+    def batches(
+        self, start: int, stop: int, share: Share | None = None
+    ) -> Generator[Batch, None, None]:
+        """Batches start, ..., stop - 1, or what a share holds of them.
+
+        They are made ahead; close the iterator to end that. Raises ValueError naming
+        shard and record where a record can't be read.
+        """
+        shape = self._materials.shape
+        share = share or Share(
+            (0, self.plan.groups_per_batch), (0, shape.rows), (0, shape.capacity)
+        )
+        count = share.groups[1] - share.groups[0]
+        make = functools.partial(_make, self.plan, self._materials, share)
+        groups = loader.groups(make, start * count, stop * count, self._reading)
+        try:
+            while parts := list(itertools.islice(groups, count)):
+                self._count_faults(parts)
+                yield loader.join(parts)
+        finally:
+            groups.close()
+
+    def documents_of(self, step: int) -> list[list[tuple[tuple[int, int], ...]]]:
+        """(source, document) of each chunk of a batch, by group and row; segment order.
+
+        The first is segment 1 of its row.
+        """
+        return [
+            [tuple((row.source, c.document) for c in row.row.chunks) for row in group]
+            for group in self.plan.rows_of(step)
+        ]
+
+    def kind(self, source: int, document: int) -> str:
+        """The kind of a document."""
+        documents = self._corpus(source).documents
+        return documents.kinds[documents.kind[document]]
+
+    def document(self, source: int, number: int) -> Document:
+        """A document itself."""
+        return self._corpus(source).reader.document(number)
+
+    def _corpus(self, source: int) -> Corpus:
+        corpus = self._materials.corpora[source]
+        if corpus is None:
+            raise ValueError(f"source {source} has no weight, so it isn't opened")
+        return corpus
+
+    def _count_faults(self, parts: Sequence[Group]) -> None:
+        for source, document in itertools.chain(*(part.faults for part in parts)):
+            corpus = self._corpus(source)
+            self.faults[corpus.name] += 1
+            if (source, document) not in self._logged:
+                self._logged.add((source, document))
+                path, record = corpus.reader.place(document)
+                log.warning(
+                    "%s: record %d has an image that can't be decoded: it is grey, and "
+                    "the text around it has no loss", path, record,
+                )  # fmt: skip
+
+
+def _open(
+    config: Config,
+    tokenizer: Tokenizer,
+    folders: Sequence[tuple[str, str] | None],
+    cache: str | pathlib.Path | None,
+    finite: bool,
+    limit: int,
+) -> Pipeline:
+    """A pipeline over (name, folder) of each source; None: a source without weight."""
+    data, limits = config.data, plan.layout(config)
+    corpora: list[Corpus | None] = []
+    plans: list[SourcePlan | None] = []
+    for place in folders:
+        if place is None:
+            corpora.append(None)
+            plans.append(None)
+            continue
+        name, folder = place
+        reader = ShardReader(pathlib.Path(data.root) / folder)
+        documents = index.load(reader.directory, tokenizer, config.model)
+        corpora.append(Corpus(name, reader, documents))
+        plans.append(SourcePlan(name, documents, limits, cache))
+    whole = GlobalPlan(config, plans, finite, limit)
+    shape = stream.shape_of(config, whole.capacity)
+    materials = Materials(shape, tokenizer, tuple(corpora))
+    return Pipeline(
+        whole, materials, Reading(data.threads, data.workers, data.prefetch)
+    )
+
+
+def _make(
+    planned: GlobalPlan, materials: Materials, share: Share, number: int
+) -> Group:
+    """The share's group of this number, counted through all batches from batch 0 on."""
+    first, stop = share.groups
+    step, z = divmod(number, stop - first)
+    return materialize.assemble(materials, planned.group(step, first + z), share)
