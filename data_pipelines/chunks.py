@@ -53,7 +53,7 @@ class Chunks(NamedTuple):
     document: np.ndarray  # int64 [chunks]
     start: np.ndarray  # int64 [chunks], position in the document
     stop: np.ndarray  # int64 [chunks]
-    sums: np.ndarray  # int64 [chunks, len(STATS)]
+    sums: np.ndarray  # int32 [chunks, len(STATS)]
 
 
 def chunk(documents: Documents, layout: Layout) -> Chunks:
@@ -72,7 +72,7 @@ def chunk(documents: Documents, layout: Layout) -> Chunks:
     }
     for cut_document, starts in cuts.items():
         counts[cut_document] = len(starts)
-    first = _before(counts)
+    first = sums_before(counts)
     document = np.repeat(np.arange(len(counts)), counts)
     start = (np.arange(first[-1]) - first[document]) * layout.row_tokens
     for cut_document, starts in cuts.items():
@@ -84,14 +84,14 @@ def chunk(documents: Documents, layout: Layout) -> Chunks:
     return Chunks(first, document, start, stop, sums)
 
 
-def _before(values: np.ndarray) -> np.ndarray:
+def sums_before(values: np.ndarray) -> np.ndarray:
     """Sums of the values before each place, int64 [len(values) + 1]."""
     return np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
 
 
 def _per_document(documents: Documents, values: np.ndarray) -> np.ndarray:
     """Sums of a column of segments over each document."""
-    return np.diff(_before(values)[documents.segment_start])
+    return np.diff(sums_before(values)[documents.segment_start])
 
 
 def _cut(documents: Documents, document: int, length: int, layout: Layout) -> list[int]:
@@ -136,7 +136,7 @@ class _Stream(NamedTuple):
 
 
 def _stream(documents: Documents) -> _Stream:
-    before = _before(documents.segment_tokens)
+    before = sums_before(documents.segment_tokens)
     bounds = before[documents.segment_start]
     count = len(documents.segment_start) - 1
     owner = np.repeat(np.arange(count), np.diff(documents.segment_start))
@@ -167,7 +167,7 @@ def _tokens_before(
     """Tokens of the counted segments that stand before a position of a document."""
     count = _segments_before(documents, stream, document, position)
     tokens = np.where(counted, documents.segment_tokens, 0)
-    total = _before(tokens)[count]
+    total = sums_before(tokens)[count]
     inside = np.flatnonzero((position > 0) & (count > 0))
     last = count[inside] - 1  # the position may lie within this segment
     end = stream.segment[last] + documents.segment_tokens[last]
@@ -183,10 +183,10 @@ def _sums(
     start: np.ndarray,
     stop: np.ndarray,
 ) -> np.ndarray:
-    """STATS of the given chunks, int64 [chunks, len(STATS)]."""
+    """STATS of the given chunks, int32 [chunks, len(STATS)]."""
 
     def between(values):
-        return _before(values)[high] - _before(values)[low]
+        return sums_before(values)[high] - sums_before(values)[low]
 
     low = _segments_before(documents, stream, document, start)
     high = _segments_before(documents, stream, document, stop)
@@ -203,7 +203,7 @@ def _sums(
     slots = between(documents.segment_slots)
     image_tokens = positions - inputs - begins
     columns = (begins, inputs, image_tokens, targets, images, slots, positions)
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1).astype(np.int32)
 
 
 def _end_has_loss(documents: Documents) -> np.ndarray:

@@ -19,8 +19,8 @@ def deal(slots: Sequence[np.ndarray], sources: np.ndarray, rows_per_pool: int) -
 
     slots: of each source, the slots of its rows, as many as it has positions; sources:
     [positions], whole groups. Source by source, the most even one first, the heaviest
-    row goes to the lightest group with a position left (LPT). Of rows that need the
-    same, the earlier one comes first; a source of equal rows keeps their order.
+    remaining row goes to the lightest group with a position left (LPT). Of rows that
+    need the same, the earlier one comes first; a source of equal rows keeps its order.
     """
     groups = len(sources) // rows_per_pool
     group_of = np.arange(len(sources)) // rows_per_pool
@@ -39,8 +39,11 @@ def deal(slots: Sequence[np.ndarray], sources: np.ndarray, rows_per_pool: int) -
     return Dealt(rows, np.array(loads, np.int64))
 
 
-def _spread(slots: np.ndarray) -> int:
-    return int(np.ptp(slots)) if len(slots) else 0
+def _spread(slots: np.ndarray) -> float:
+    """Sum of squared deviations from the mean: what a source can balance."""
+    count, total = len(slots), int(slots.sum())
+    squares = int((slots.astype(np.int64) ** 2).sum())
+    return (count * squares - total**2) / max(count, 1)
 
 
 def _lightest_first(costs: list[int], free: list[int], loads: list[int]) -> list[int]:

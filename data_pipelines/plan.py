@@ -7,6 +7,7 @@ it. All of it follows from the index, the layout and the epoch.
 
 import hashlib
 import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +86,7 @@ class SourcePlan:
         kept = KEPT_CHUNKS // len(self._chunks.document)
         self._epoch = Memo(self._make_epoch, min(max(kept, 2), 4096))
         self._rows_before = RunningTotal(self.rows)
-        self._epoch_sums = self._chunks.sums.sum(axis=0)
+        self._epoch_sums = self._chunks.sums.sum(axis=0, dtype=np.int64)
 
     def rows(self, epoch: int) -> int:
         """Rows of an epoch."""
@@ -141,7 +142,8 @@ class SourcePlan:
         count = len(self.documents.segment_start) - 1
         path = None
         if self._cache_dir is not None and count >= CACHED_FROM:
-            path = self._cache_dir / f"{self.name}-{self.digest[:12]}-{epoch:05d}.npz"
+            name = re.sub(r"\W", "-", self.name)
+            path = self._cache_dir / f"{name}-{self.digest[:12]}-{epoch:05d}.npz"
         key = f"{self.digest} epoch {epoch}"
         arrays = None if path is None else plan_cache.load(path, key)
         if arrays is None:
@@ -151,9 +153,10 @@ class SourcePlan:
                 plan_cache.save(path, key, arrays)
         else:
             order, row_start = arrays["order"], arrays["row_start"]
-        before = np.zeros((len(order) + 1, len(STATS)), np.int64)
-        np.cumsum(self._chunks.sums[order], axis=0, out=before[1:])
-        return _Epoch(order, row_start, before[row_start])
+        columns = (
+            chunks.sums_before(sums[order])[row_start] for sums in self._chunks.sums.T
+        )
+        return _Epoch(order, row_start, np.stack(list(columns), axis=1))
 
     def _pack(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Order of all chunks, row after row, and where each row begins in it."""
@@ -167,14 +170,11 @@ class SourcePlan:
         stops = np.cumsum(
             np.add.reduceat(counts, np.arange(0, len(counts), limits.window))
         )
-        windows = tqdm.tqdm(
-            list(zip([0, *stops[:-1].tolist()], stops.tolist())),
-            desc=f"packing {self.name}, epoch {epoch}",
-            unit="window",
-            delay=5,
-            disable=not self._progress,
-        )
-        sizes, slots = table.sums[ids, POSITIONS], table.sums[ids, SLOTS]
+        windows = list(zip([0, *stops[:-1].tolist()], stops.tolist()))
+        if self._progress and len(windows) > 100:
+            words = f"packing {self.name}, epoch {epoch}"
+            windows = tqdm.tqdm(windows, words, unit="window", delay=5)
+        sizes, slots = (table.sums[ids, column] for column in (POSITIONS, SLOTS))
         packed = packing.pack(
             sizes, slots, windows, limits.row_tokens, limits.max_images
         )
