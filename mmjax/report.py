@@ -1,0 +1,171 @@
+"""What a run leaves for its reader: `summary.json` and one page, `report.html`.
+
+Keys of `summary.json`, stable; a figure that was not measured is null or absent:
+
+    steps, wall_seconds, peak_memory_bytes, device
+    parameters                 {part: numbers}, with "total"
+    loss, loss_by_source       of the last log interval, nats a token
+    tokens_per_second, images_per_second, flops_per_second, mfu     over all steps
+    data_wait_share            share of the steps' time without a batch
+    pool_fill, token_fill      real / encoded images; positions used / all
+    heldout_loss, heldout_tokens                        {source: ...}
+    questions                  {type: how many}
+    accuracy, baseline         {type: share}; of exact answers, of the commonest answer
+    accuracy_low, accuracy_high                         {type: 95 % interval}
+    accuracy_images_exchanged  {type: share or null}; null: there is no image
+    mixture                    {source: configured share of packed rows}
+    delivered                  {source: {rows, row_share, documents, text_tokens,
+                               image_tokens, loss_tokens, images, epochs}}
+"""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mmjax import metrics, page
+from mmjax.config import Config
+from mmjax.evals.heldout import SourceLoss
+from mmjax.evals.questions import Score
+from mmjax.metrics import Record
+
+
+class Sample(NamedTuple):
+    """An image that was held out, and what the model says about it."""
+
+    image: bytes  # encoded, as in its record
+    caption: str  # the model's own
+    reference: str  # the document's
+
+
+class Results(NamedTuple):
+    """What a run knows when it ends."""
+
+    config: Config
+    resolved: Mapping[str, Any]  # the config as it came out, fit for JSON
+    versions: Mapping[str, str]
+    device: str  # such as "8 x TPU v5p"
+    steps: int  # done
+    parameters: Mapping[str, int]  # of each part: vit, connector, decoder
+    total: Record  # `metrics.summary` of all steps
+    delivered: Mapping[str, Mapping[str, float]]  # by source, since step 0
+    heldout: Mapping[str, SourceLoss]
+    questions: Mapping[str, Score]
+    samples: Sequence[Sample]
+    wall_seconds: float
+    peak_memory_bytes: int
+
+
+def write(workdir: pathlib.Path, results: Results) -> None:
+    """Writes `summary.json` and `report.html` to the workdir.
+
+    The curves are those of its `metrics.jsonl`.
+    """
+    records = metrics.read_lines(workdir / "metrics.jsonl")
+    figures = summary(results, records)
+    _replace(workdir / "summary.json", json.dumps(figures, indent=2) + "\n")
+    html = page.render(
+        name=workdir.resolve().name,
+        summary=figures,
+        records=records,
+        excess=_excess(results.config, records),
+        samples=[sample._asdict() for sample in results.samples],
+        config=dict(results.resolved),
+        versions=dict(results.versions),
+    )
+    _replace(workdir / "report.html", html)
+
+
+def summary(results: Results, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of `summary.json`, fit for JSON."""
+    last = next((r for r in reversed(records) if "loss" in r), {})
+    rates = (
+        "tokens_per_second", "images_per_second", "flops_per_second", "mfu",
+        "data_wait_share", "pool_fill", "token_fill",
+    )  # fmt: skip
+    total = sum(results.parameters.values())
+    scores = results.questions
+    sources = [source.name for source in results.config.data.sources]
+    return {
+        "steps": results.steps,
+        "wall_seconds": results.wall_seconds,
+        "peak_memory_bytes": results.peak_memory_bytes,
+        "device": results.device,
+        "parameters": {**results.parameters, "total": total},
+        "loss": last.get("loss"),
+        "loss_by_source": {s: last.get(f"loss/{s}") for s in sources},
+        **{name: _finite(results.total.get(name)) for name in rates},
+        "heldout_loss": {s: _finite(x.loss) for s, x in results.heldout.items()},
+        "heldout_tokens": {s: x.tokens for s, x in results.heldout.items()},
+        "questions": {kind: s.questions for kind, s in scores.items()},
+        "accuracy": {kind: s.accuracy for kind, s in scores.items()},
+        "accuracy_low": {kind: s.low for kind, s in scores.items()},
+        "accuracy_high": {kind: s.high for kind, s in scores.items()},
+        "baseline": {kind: s.baseline for kind, s in scores.items()},
+        "accuracy_images_exchanged": {
+            kind: s.exchanged_accuracy for kind, s in scores.items()
+        },
+        "mixture": configured_shares(results.config, results.steps),
+        "delivered": _delivered(results.delivered),
+    }
+
+
+def expected_rows(config: Config, steps: int) -> dict[str, float]:
+    """Rows that the weights and their schedule ask of each source in `steps` steps."""
+    names = [source.name for source in config.data.sources]
+    changes = [(0, config.mixture.weights)]
+    changes += [(change.step, change.weights) for change in config.mixture.schedule]
+    rows = dict.fromkeys(names, 0.0)
+    for i, (start, weights) in enumerate(changes):
+        end = changes[i + 1][0] if i + 1 < len(changes) else steps
+        count = max(0, min(end, steps) - start) * config.data.rows_per_batch
+        for name, weight in zip(names, weights):
+            rows[name] += count * weight / sum(weights)
+    return rows
+
+
+def _excess(
+    config: Config, records: Sequence[Mapping[str, Any]]
+) -> dict[str, list[tuple[int, float]]]:
+    """Rows delivered beyond those configured, by source: (step, rows) of each record.
+
+    Below 1 in size at every step, since rows come whole.
+    """
+    points: dict[str, list[tuple[int, float]]] = {}
+    for record in records:
+        for source, rows in expected_rows(config, record["step"]).items():
+            given = record.get(f"delivered/{source}/rows")
+            if given is not None:
+                points.setdefault(source, []).append((record["step"], given - rows))
+    return points
+
+
+def configured_shares(config: Config, steps: int) -> dict[str, float]:
+    """Share of packed rows that the config asks for, over the steps done."""
+    rows = expected_rows(config, max(1, steps))
+    total = sum(rows.values())
+    return {name: count / total for name, count in rows.items()}
+
+
+def _delivered(
+    counts: Mapping[str, Mapping[str, float]],
+) -> dict[str, dict[str, float]]:
+    """The counts of each source, with its share of the rows beside."""
+    rows = sum(of_source.get("rows", 0) for of_source in counts.values())
+    return {
+        source: {**of_source, "row_share": of_source.get("rows", 0) / max(rows, 1)}
+        for source, of_source in counts.items()
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    """Writes a file in one step: a reader sees the old one or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
