@@ -17,6 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+ROUND = (1, 2, 5, 10)  # figures that an axis counts in
 POINTS = 400  # of a line, at most; more are averaged
 SOURCECOLOURS = 6  # --s1 ... --s6 of the page; further lines begin again
 
@@ -26,7 +27,7 @@ COLOURS = {TEXT: "var(--ink-soft)", LINE: "var(--line)", TOTAL: "var(--ink)"} | 
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "font.size": 8.5,
+    "font.size": 9,
     "axes.edgecolor": LINE,
     "axes.labelcolor": TEXT,
     "axes.linewidth": 0.8,
@@ -87,9 +88,9 @@ def draw(
         axes.set_xlabel("step")
         axes.set_ylim(*bounds)
         axes.margins(x=0.01)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _thousands(x)))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=ROUND))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: unit(y)))
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
@@ -125,8 +126,12 @@ def thin(
     return np.asarray(steps, np.float64)[ends], means
 
 
-def _thousands(value: float) -> str:
-    return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:g}"
+def short(value: float) -> str:
+    """A round number as an axis has it: 0.5, 400, 2k, 1.5M."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
 
 
 def _for_page(svg: str, title: str) -> str:

@@ -84,17 +84,21 @@ def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     found = [
         ("Training loss", _number(summary["loss"]), "last interval, nats a token"),
         ("Held-out loss", _number(heldout), "all sources, nats a token"),
-        ("Tokens", _compact(summary["tokens_per_second"], "/s"), "text and image"),
-        ("Images", _compact(summary["images_per_second"], "/s"), "encoded and used"),
+        ("Tokens", _rate(summary["tokens_per_second"]), "text and image"),
+        ("Images", _rate(summary["images_per_second"]), "encoded and used"),
         (
             "Compute",
-            _compact(summary["flops_per_second"], "FLOP/s"),
+            _quantity(summary["flops_per_second"], "FLOP/s"),
             "of useful work" if mfu is None else f"MFU {percent(mfu, 1)}",
         ),
         ("Pool fill", percent(summary["pool_fill"], 1), "of encoded images are real"),
         ("Token fill", percent(summary["token_fill"], 1), "of positions are used"),
         ("Data wait", percent(summary["data_wait_share"], 1), "of the steps' time"),
-        ("Peak memory", _compact(summary["peak_memory_bytes"], "B"), summary["device"]),
+        (
+            "Peak memory",
+            _quantity(summary["peak_memory_bytes"], "B"),
+            summary["device"],
+        ),
         ("Wall time", metrics.clock(summary["wall_seconds"]), "with evaluation"),
     ]
     return [tile for tile in found if tile[1]]
@@ -153,7 +157,7 @@ def _charts(records: Records, sources: list[str], excess: Points) -> Iterator[Ch
         for i, s in enumerate(sources)
     ]
     heldout = [
-        _line(records, f"heldout/{s}", f"{s}, held out", charts.source_colour(i), True)
+        _line(records, f"heldout/{s}", "", charts.source_colour(i), True)
         for i, s in enumerate(sources)
     ]
     total = _line(records, "loss", "all")
@@ -174,8 +178,8 @@ def _charts(records: Records, sources: list[str], excess: Points) -> Iterator[Ch
     note = "rows delivered beyond those configured"
     yield from _chart("Mixture", note, lines, "{:+g}".format, (-1.05, 1.05))
     for key, title, note, unit in (
-        ("tokens_per_second", "Tokens", "a second", metrics.compact),
-        ("images_per_second", "Images", "a second", metrics.compact),
+        ("tokens_per_second", "Tokens", "a second", charts.short),
+        ("images_per_second", "Images", "a second", charts.short),
         ("learning_rate", "Learning rate", "", "{:g}".format),
         ("grad_norm", "Gradient norm", "before clipping, mean", "{:g}".format),
     ):
@@ -194,7 +198,9 @@ def _chart(
     lines = [line for line in lines if line.steps]
     if lines:
         svg = markupsafe.Markup(charts.draw(f"{title}, {note}", lines, unit, bounds))
-        legend = [(line.label, _css(line.colour), line.dotted) for line in lines]
+        legend = [
+            (line.label, _css(line.colour), line.dotted) for line in lines if line.label
+        ]
         yield Chart(title, note, svg, legend if len(lines) > 1 else [])
 
 
@@ -225,7 +231,14 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _compact(value: float | None, unit: str) -> str:
-    return (
-        "" if value is None else f"{metrics.compact(value)} {unit}".replace("M B", "MB")
-    )
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{metrics.compact(value)} / s"
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    """A figure such as 1.43 GB; empty where there is none."""
+    if value is None:
+        return ""
+    number = metrics.compact(value)
+    digits = number.rstrip("kMGTP")
+    return f"{digits} {number[len(digits) :]}{unit}"
