@@ -57,7 +57,7 @@ def run(
             | "by shard" >> apache_beam.GroupByKey()
             | "write" >> _flat_map(_write_shard, directory)
             | "by folder" >> apache_beam.GroupByKey()
-            | "finish" >> _flat_map(_write_manifest, directory)
+            | "finish" >> _flat_map(_write_manifest, directory, options._asdict())
         )
         _ = (
             [
@@ -73,7 +73,10 @@ def run(
 def _pipeline(runner: str, workers: int, flags: Sequence[str]):
     modes = {} if workers <= 1 else {"direct_running_mode": "multi_processing"}
     options = pipeline_options.PipelineOptions(
-        list(flags), direct_num_workers=workers, **modes
+        list(flags),
+        direct_num_workers=workers,
+        default_sdk_harness_log_level="ERROR",
+        **modes,
     )
     # "DirectRunner" would first try to fetch another runner (Prism) from the network.
     engine: Any = fn_runner.FnApiRunner() if runner == "DirectRunner" else runner
@@ -106,9 +109,9 @@ def _write_shard(element: tuple[Any, Iterable], directory: str):
     yield (corpus, split), shards.write_shard(folder, shard, count, given)
 
 
-def _write_manifest(element: tuple[Any, Iterable[dict]], directory: str):
+def _write_manifest(element: tuple[Any, Iterable[dict]], directory: str, extra: dict):
     (corpus, split), infos = element
-    shards.write_manifest(pathlib.Path(directory, corpus, split), list(infos))
+    shards.write_manifest(pathlib.Path(directory, corpus, split), list(infos), extra)
     return []
 
 

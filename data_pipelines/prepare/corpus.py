@@ -4,6 +4,7 @@ import collections
 import contextlib
 import importlib
 import json
+import logging
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -104,7 +105,9 @@ def _reasons(folder: pathlib.Path, name: pathlib.Path) -> str:
 
 def _engine() -> Any:
     """The Beam pipeline; the library is optional."""
+    level = logging.root.manager.disable
     try:
+        logging.disable(logging.WARNING)  # about parts of Beam that aren't used here
         return importlib.import_module("data_pipelines.prepare.beam")
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "apache_beam":
@@ -112,6 +115,8 @@ def _engine() -> Any:
         raise ValueError(
             "Apache Beam is not installed: run  pip install 'mmjax[prepare]'"
         ) from error
+    finally:
+        logging.disable(level)
 
 
 def _shard_counts(request: Request) -> dict[str, int]:

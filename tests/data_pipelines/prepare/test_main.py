@@ -1,0 +1,59 @@
+"""The program: help that helps, one clear line for each mistake."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "data_pipelines.prepare", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_mistakes_end_in_one_line_and_an_exit_status(tmp_path):
+    (tmp_path / "t.txt").write_text("text")
+    text, output = f"--text={tmp_path / 't.txt'}", f"--output={tmp_path / 'out'}"
+    mistakes = {
+        (output,): "nothing to prepare",
+        (output, "--captions=absent.jsonl"): "absent.jsonl: no such file of captions",
+        (output, text, "--tokenizer=absent.model"): "tokenizer absent.model",
+        (text, f"--output={tmp_path}"): "exists already",
+    }
+    for arguments, words in mistakes.items():
+        done = _run(*arguments)
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.startswith("error: ")
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_unknown_flag_and_a_missing_output_are_refused():
+    for arguments, word in (["--captoins=x"], "captoins"), (["--text=x"], "--output"):
+        done = _run(*arguments)
+        assert done.returncode != 0
+        assert word in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_short_help_names_formats_and_flags():
+    words = _run("--helpshort").stdout
+    for flag in ("captions", "interleaved", "text_split", "heldout", "tokenizer"):
+        assert f"--{flag}" in words or f"--[no]{flag}" in words
+    assert '{"image": path, "caption": text}' in words
+
+
+@pytest.mark.extra
+def test_a_run_prints_its_summary(tmp_path):
+    lines = [json.dumps({"text": f"text number {n}"}) for n in range(50)]
+    (tmp_path / "t.jsonl").write_text("\n".join([*lines, "{"]))
+    done = _run(
+        f"--text={tmp_path / 't.jsonl'}", f"--output={tmp_path / 'out'}",
+        "--vocab_size=300", "--heldout=0.1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "text/train" in done.stdout
+    assert "rejected: 1, listed in" in done.stdout
+    assert "1 x malformed_json (the document is left out)" in done.stdout
