@@ -138,7 +138,7 @@ def _for_page(svg: str, title: str) -> str:
     """The drawing without its own fonts, colours and fixed size."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"font-family: [^;]*; ", "", svg)
+    svg = re.sub(r"font-family: [^;]*; ", "", svg).replace("xlink:href", "href")
     svg = re.sub(r'<g id="[^"]*"/>\s*', "", svg)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     viewbox = re.search(r'viewBox="[^"]*"', svg)

@@ -157,7 +157,7 @@ def _charts(records: Records, sources: list[str], excess: Points) -> Iterator[Ch
         for i, s in enumerate(sources)
     ]
     heldout = [
-        _line(records, f"heldout/{s}", "", charts.source_colour(i), True)
+        _line(records, f"heldout_loss/{s}", "", charts.source_colour(i), True)
         for i, s in enumerate(sources)
     ]
     total = _line(records, "loss", "all")
