@@ -123,5 +123,7 @@ def _rejects(found: Kept | Reject):
 def _write_rejects(element: tuple[str, Iterable[Reject | None]], directory: str):
     rejects = sorted(reject for reject in element[1] if reject is not None)
     lines = [json.dumps(reject._asdict()) + "\n" for reject in rejects]
-    pathlib.Path(directory, REJECTS).write_text("".join(lines), encoding="utf-8")
+    path = pathlib.Path(directory, REJECTS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines), encoding="utf-8")
     return []

@@ -99,8 +99,8 @@ def _reasons(folder: pathlib.Path, name: pathlib.Path) -> str:
         f"{count} x {reason} (the {lost} is left out)"
         for (reason, lost), count in sorted(counts.items())
     ]
-    where = [f"listed in {name / REJECTS}:"] if reasons else []
-    return "\n  ".join([" ".join([f"rejected: {counts.total()}", *where]), *reasons])
+    where = f", listed in {name / REJECTS}:" if reasons else ""
+    return "\n  ".join([f"rejected: {counts.total()}{where}", *reasons])
 
 
 def _engine() -> Any:
