@@ -83,13 +83,17 @@ def run(program: Callable[[Launch], None]) -> None:
     """
     define(flags.FLAGS)
 
-    def main(launch: Launch) -> None:
+    def parsed(argv: list[str]) -> Launch:
+        launch = explained(parse, argv)
         if flags.FLAGS["verbosity"].using_default_value:
-            absl.logging.set_verbosity(absl.logging.WARNING)
+            flags.FLAGS.verbosity = absl.logging.WARNING  # libraries tell a lot
+        return launch
+
+    def main(launch: Launch) -> None:
         explained(start, launch)
         explained(program, launch)
 
-    app.run(main, flags_parser=lambda argv: explained(parse, argv))
+    app.run(main, flags_parser=parsed)
 
 
 def explained(function: Callable[[A], B], argument: A) -> B:

@@ -7,7 +7,7 @@ documents only; the backward pass where a gradient must pass; recomputation neve
 
 import math
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmjax import config as config_lib
 from mmjax.config import Model
@@ -48,6 +48,16 @@ def work(images: float, lengths: Iterable[int]) -> Work:
     """The work of documents (or parts of split ones) of these lengths in positions."""
     lengths = list(lengths)
     return Work(images, sum(lengths), sum(n * (n + 1) // 2 for n in lengths))
+
+
+def planned(groups: Iterable[Iterable[Any]]) -> Work:
+    """The exact work of a batch as planned: groups of rows of chunks.
+
+    A row has `row.slots` images and `row.chunks` with `start` and `stop`.
+    """
+    rows = [planned.row for group in groups for planned in group]
+    lengths = [chunk.stop - chunk.start for row in rows for chunk in row.chunks]
+    return work(sum(row.slots for row in rows), lengths)
 
 
 class Product(NamedTuple):

@@ -1,0 +1,247 @@
+"""What a run measures besides its training loss: on held-out data, and at its end."""
+
+import json
+import pathlib
+import resource
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from data_pipelines import materialize
+from data_pipelines import pipeline as pipelines
+from data_pipelines.records import Text
+from mmjax import generate, metrics, report, run_setup, sharding, step
+from mmjax.batch import PAD_SEGMENT, Batch, Share
+from mmjax.config import Source
+from mmjax.evals import heldout, questions
+from mmjax.journal import Journal
+from mmjax.report import Sample
+from mmjax.run_setup import Run, Stream
+
+CAPTION_TOKENS = 64  # of the model's own captions, at most
+
+
+class Evaluation(NamedTuple):
+    """The held-out data of a run, and the step that reads it."""
+
+    run: Run
+    eval_step: heldout.EvalStep
+    names: list[str]  # sources that have held-out documents
+    held_out: Stream | None
+    questions: Stream | None
+
+
+def open(run: Run, say: Callable[[str], None]) -> Evaluation:
+    """Opens the held-out data of sources in use; ValueError where some is missing.
+
+    A source without a held-out folder is left out, unless the config names one.
+    """
+    config = run.config
+    plans = run.train.pipeline.plan.sources
+    used = [s for s, plan in zip(config.data.sources, plans) if plan is not None]
+    there = [s for s in used if s.heldout or _folder(run, s).is_dir()]
+    for source in used:
+        if source not in there:
+            say(f"source {source.name}: no held-out documents, {_folder(run, source)}")
+
+    def opened(folders: list[str], rows: int) -> Stream:
+        found = pipelines.open_heldout(config, folders, rows)
+        return run_setup.stream(config, run.mesh, found)
+
+    folders = [source.heldout or f"{source.name}/heldout" for source in there]
+    asked = config.evaluation.questions
+    return Evaluation(
+        run,
+        step.make_eval_step(run.model, config, run.mesh),
+        [source.name for source in there],
+        opened(folders, config.evaluation.rows) if folders else None,
+        opened([asked], 0) if asked else None,
+    )
+
+
+def _folder(run: Run, source: Source) -> pathlib.Path:
+    return pathlib.Path(run.config.data.root) / source.name / "heldout"
+
+
+def losses(evaluation: Evaluation, params: Any) -> dict[str, heldout.SourceLoss]:
+    """The held-out loss of each source that has held-out documents."""
+    if evaluation.held_out is None:
+        return {}
+    batches = evaluation.held_out.batches()
+    return heldout.evaluate(evaluation.eval_step, params, batches, evaluation.names)
+
+
+def record(found: dict[str, heldout.SourceLoss]) -> metrics.Record:
+    """Held-out losses as a record."""
+    return {f"heldout_loss/{name}": loss.loss for name, loss in found.items()}
+
+
+def line(found: dict[str, heldout.SourceLoss]) -> str:
+    """Held-out losses in words."""
+    return ", ".join(f"{name} {loss.loss:.3f}" for name, loss in found.items())
+
+
+def answers(evaluation: Evaluation, params: Any) -> dict[str, questions.Score]:
+    """The score of each type of question."""
+    stream = evaluation.questions
+    if stream is None:
+        return {}
+    documents = map(stream.pipeline.documents_of, range(stream.pipeline.steps))
+    return questions.evaluate(
+        evaluation.eval_step,
+        params,
+        zip(stream.batches(), documents),
+        stream.pipeline.kind,
+        evaluation.run.config.model.connector.tokens,
+    )
+
+
+def captions(evaluation: Evaluation, params: Any, count: int) -> list[Sample]:
+    """The model's own words for the first images of held-out documents."""
+    run, stream = evaluation.run, evaluation.held_out
+    documents = _illustrated(stream, count) if stream else []
+    if not documents:
+        return []
+    config, tokenizer = run.config, run.train.pipeline.tokenizer
+    images = [document[0] for document in documents]
+    prompts = materialize.documents_batch(
+        config, tokenizer, [[image] for image in images], complete=False
+    )
+    mesh = run.mesh.shape
+    batch = generate.pad(
+        prompts, mesh["data"], mesh["fsdp"], mesh["fsdp"] * mesh["tensor"]
+    )
+    lengths_ZR = (np.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum(-1)
+    room = config.data.row_tokens - int(lengths_ZR.max())
+    if room < 1:
+        return []
+    made = jax.device_get(
+        generate.greedy(
+            run.model,
+            params,
+            _placed(run, batch),
+            lengths_ZR.astype(np.int32),
+            min(CAPTION_TOKENS, room),
+            [tokenizer.eos],
+            run.mesh,
+        )
+    )
+    return [
+        Sample(
+            image.data,
+            tokenizer.decode(tokens[:length].tolist()),
+            " ".join(s.text for s in document if isinstance(s, Text)),
+        )
+        for image, document, tokens, length in zip(
+            images, documents, made.tokens_ZRT[0], made.counts_ZR[0].tolist()
+        )
+    ]
+
+
+def _illustrated(stream: Stream, count: int) -> list[Sequence[Any]]:
+    """Segments of the first held-out documents that are one image and text after it."""
+    found: list[Sequence[Any]] = []
+    for number, plan in enumerate(stream.pipeline.plan.sources):
+        if plan is None:
+            continue
+        columns = plan.documents
+        first, sizes = columns.segment_start[:-1], np.diff(columns.segment_start)
+        pairs = np.flatnonzero(sizes == 2)
+        pairs = pairs[columns.segment_image[first[pairs]]]
+        for document in pairs.tolist():
+            segments = stream.pipeline.document(number, document).segments
+            if len(found) < count and isinstance(segments[1], Text):
+                found.append(segments)
+            if len(found) >= count:
+                return found
+    return found
+
+
+def _placed(run: Run, batch: Batch) -> Batch:
+    """A batch that every process has whole, on the mesh."""
+    groups, rows = batch.tokens_ZRT.shape[:2]
+    whole = Share((0, groups), (0, rows), (0, batch.real_ZC.shape[1]))
+    return sharding.to_device(batch, whole, run.mesh, batch)
+
+
+def finish(
+    evaluation: Evaluation, params: Any, journal: Journal, clock: Callable[[], float]
+) -> None:
+    """The last measurements, and what the run leaves: `report.html`, `summary.json`.
+
+    Does nothing where an earlier start has left them already.
+    """
+    run = evaluation.run
+    steps = run.config.steps
+    if _finished(run):
+        journal.say(f"all {steps} steps are done: {run.workdir / 'report.html'}")
+        return
+    journal.flush()
+    found = losses(evaluation, params)
+    journal.write(steps, record(found))
+    scores = answers(evaluation, params)
+    samples = captions(evaluation, params, run.config.evaluation.samples)
+    for text in (f"held-out loss: {line(found)}", *_score_lines(scores)):
+        journal.say(text)
+    if jax.process_index() == 0:
+        results = report.Results(
+            config=run.config,
+            resolved=run_setup.resolved(run),
+            versions=_versions(),
+            device=run_setup.device_name(run),
+            steps=steps,
+            parameters=run_setup.parameters(run),
+            total=journal.total(),
+            delivered=journal.state()["delivered"],
+            heldout=found,
+            questions=scores,
+            samples=samples,
+            wall_seconds=clock(),
+            peak_memory_bytes=peak_memory(),
+        )
+        report.write(run.workdir, results)
+    journal.say(f"report: {run.workdir / 'report.html'}")
+
+
+def _finished(run: Run) -> bool:
+    """Whether the run's summary is there and of its last step, as process 0 sees it."""
+    path, done = run.workdir / "summary.json", False
+    if (
+        jax.process_index() == 0
+        and path.exists()
+        and (run.workdir / "report.html").exists()
+    ):
+        done = json.loads(path.read_text()).get("steps") == run.config.steps
+    return bool(multihost_utils.broadcast_one_to_all(np.array(done)))
+
+
+def _score_lines(scores: dict[str, questions.Score]) -> list[str]:
+    """A line for each type of question."""
+    lines = []
+    for kind, score in scores.items():
+        exchanged = score.exchanged_accuracy
+        other = "" if exchanged is None else f", images exchanged {exchanged:.1%}"
+        lines.append(
+            f"{kind}: {score.accuracy:.1%} of {score.questions} questions answered "
+            f"(most common answer {score.baseline:.1%}{other})"
+        )
+    return lines
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages, and the code's revision where it is known."""
+    known = run_setup.provenance()
+    revision = known["git_revision"]
+    return known["versions"] | ({"revision": revision} if revision else {})
+
+
+def peak_memory() -> int:
+    """Bytes that this process held at most: of one device, or of the host for CPUs."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
+    if peaks:
+        return max(peaks)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,175 @@
+"""Trains a model: `python -m mmjax.train --config=configs/quickstart.py`.
+
+Starting the same command again goes on from the last checkpoint, with the very losses
+of a run that was never interrupted.
+"""
+
+import collections
+import contextlib
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from mmjax import cli, dry_run, metrics, resuming, run_eval, run_setup, step
+from mmjax.checkpoint import Checkpointer
+from mmjax.config import Config
+from mmjax.journal import Journal
+from mmjax.metrics import Screen
+from mmjax.resuming import Start
+from mmjax.run_eval import Evaluation
+from mmjax.run_setup import Run
+from mmjax.step import State
+from mmjax.stopping import Stop
+
+AHEAD = 2  # steps that the devices have before the host waits for the first of them
+
+
+class Parts(NamedTuple):
+    """What the loop works with, and never replaces."""
+
+    run: Run
+    checkpoints: Checkpointer
+    journal: Journal
+    evaluation: Evaluation
+    stop: Stop
+    clock: Callable[
+        [], float
+    ]  # seconds that the run has taken, earlier starts included
+
+
+def main(launch: cli.Launch) -> None:
+    if launch.dry_run:
+        dry_run.show(launch.config)
+    else:
+        train(launch.config, launch.workdir)
+
+
+def train(config: Config, workdir: pathlib.Path) -> None:
+    """Runs or resumes the training of a config to its end, evaluation and report.
+
+    Raises ValueError for what is wrong with config, data or checkpoints.
+    """
+    began = time.monotonic()
+    stop = Stop(config.max_hours, config.log.every)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stop.listening())
+        screen = _screen(stack)
+        run = run_setup.set_up(config, workdir)
+        checkpoints = Checkpointer(str(workdir / "checkpoints"), config.checkpoint)
+        stack.callback(checkpoints.close)
+        start = resuming.start(run, checkpoints, screen.say)
+        run_setup.write_config(run)
+        screen.say(run_setup.headline(run))
+        parts = Parts(
+            run,
+            checkpoints,
+            _journal(run, start, screen, stack),
+            run_eval.open(run, screen.say),
+            stop,
+            lambda: start.seconds + time.monotonic() - began,
+        )
+        state, done, stopped = loop(parts, start)
+        if stopped:
+            screen.say(
+                f"stopped after step {done} of {config.steps}: {stopped}; a checkpoint "
+                "is saved, the same command goes on from it"
+            )
+        else:
+            run_eval.finish(parts.evaluation, state.params, parts.journal, parts.clock)
+
+
+def loop(parts: Parts, start: Start) -> tuple[State, int, str]:
+    """Steps until the end or a stop: (state, steps done, why it stopped or "")."""
+    run, journal, steps = parts.run, parts.journal, parts.run.config.steps
+    state, done, stopped = start.state, start.step, ""
+    evaluate_if_due(parts, state, done)  # the last start may have been killed in it
+    if done == steps:
+        return state, done, stopped
+    in_flight: collections.deque[Any] = collections.deque()
+    feed = run.train.feed(done, steps)
+    try:
+        train_step = compile_step(run, journal.say)
+        journal.start_clock()
+        while done < steps and not stopped:
+            batch, waited = feed.take(lambda: all(x.is_ready() for x in in_flight))
+            cost = run_setup.cost(run, done, waited)
+            state, measured = train_step(state, batch)
+            done += 1
+            journal.step(done, measured, cost)
+            in_flight.append(measured["grad_norm"])
+            if len(in_flight) == AHEAD:
+                in_flight.popleft().block_until_ready()
+            stopped = parts.stop.reason(done)
+            if stopped or done == steps or done % run.config.checkpoint.every == 0:
+                save(parts, state, done)
+            if not stopped:
+                evaluate_if_due(parts, state, done)
+    finally:
+        feed.close()
+    return state, done, "" if done == steps else stopped
+
+
+def compile_step(run: Run, say: Callable[[str], None]) -> Any:
+    """The train step, compiled while the first batch is still being made."""
+    began = time.monotonic()
+    jitted = step.make_train_step(run.model, run.config, run.mesh)
+    shapes = step.abstract_state(run.model, run.config, run.mesh)
+    compiled = jitted.lower(shapes, run.train.shapes).compile()
+    say(f"compiled the step in {metrics.clock(time.monotonic() - began)}")
+    return compiled
+
+
+def save(parts: Parts, state: State, done: int) -> None:
+    """Saves a checkpoint; what the journal holds is checked and written before."""
+    parts.journal.flush()
+    meta = resuming.meta(parts.run, done, parts.journal.state(), parts.clock())
+    parts.checkpoints.save(done, state, meta)
+
+
+def evaluate_if_due(parts: Parts, state: State, done: int) -> None:
+    """Measures the held-out losses where the config asks for it before the end."""
+    every, steps = parts.run.config.evaluation.every, parts.run.config.steps
+    if not every or done == 0 or done % every or done == steps:
+        return
+    parts.journal.flush()
+    found = run_eval.losses(parts.evaluation, state.params)
+    parts.journal.write(done, run_eval.record(found))
+    parts.journal.say(f"step {done}: held-out loss {run_eval.line(found)}")
+    parts.journal.start_clock()
+
+
+def _screen(stack: contextlib.ExitStack) -> Screen:
+    """Where progress is shown: standard output, of the first process only."""
+    if jax.process_index() == 0:
+        return Screen(sys.stdout)
+    return Screen(stack.enter_context(open(os.devnull, "w")))
+
+
+def _journal(
+    run: Run, start: Start, screen: Screen, stack: contextlib.ExitStack
+) -> Journal:
+    """The journal of a run that goes on from `start`; the first process writes it."""
+    config, writers = run.config, []
+    if jax.process_index() == 0:
+        resolved = run_setup.resolved(run)
+        writers = metrics.writers(config.log, run.workdir, start.step, resolved)
+    journal = Journal(
+        run.sources,
+        config.steps,
+        config.log.every,
+        run_setup.peak(run.mesh),
+        writers,
+        screen,
+        start.journal,
+    )
+    stack.callback(journal.close)
+    return journal
+
+
+if __name__ == "__main__":
+    cli.run(main)
