@@ -46,7 +46,8 @@ class Mixture:
     """The source of every row, from integer weights and a schedule of changes.
 
     A change holds from global row step x rows_per_batch on. Arithmetic is exact, and a
-    lookup costs the same at row 10^9 as at row 10.
+    lookup costs the same at row 10^9 as at row 10. `reach` is how many rows before a
+    change may already differ because of it.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Mixture:
             piece for number in range(len(lists)) for piece in run.pieces(number)
         ]
         self._starts = [piece.start for piece in self._pieces]
+        self.reach = max(_reach(values) for values in lists)
 
     def locate(self, row: int) -> tuple[int, int]:
         """(source, k) of a global row: it is row k of that source."""
@@ -107,6 +109,11 @@ def _parts(starts: list[int], lists: list[tuple[int, ...]], unit: int) -> list[_
     return parts
 
 
+def _reach(rates: Sequence[int]) -> int:
+    """Rows from when a row may come to when it is due, at most."""
+    return max(-(-sum(rates) // rate) for rate in rates if rate)
+
+
 class _Run:
     """The rows handed out so far, and when the next one of each source may come."""
 
@@ -120,8 +127,7 @@ class _Run:
     def pieces(self, number: int) -> list[_Piece]:
         """A part's rows: simulated until they repeat themselves, then at its end."""
         part = self._parts[number]
-        # So near its end, a part sees rows that are due beyond it.
-        reach = max(-(-self._unit // rate) for rate in part.rates if rate)
+        reach = _reach(part.rates)
         start, counts = self._row, list(self._counts)
         table: list[int] = []
         seen: dict[tuple[int, ...], tuple[int, list[int]]] = {}

@@ -2,9 +2,7 @@
 
 Step n takes rows [n x B, (n + 1) x B) of the mixture. Within a block of batches, rows
 of the same source change places so that pool groups need about as many image slots: the
-mixture stays as it is, no row is lost, and a batch costs one block to plan. (A change
-of weights that is added while a run is within its block deals that block anew, so add
-changes at steps that are multiples of data.block_batches.)
+mixture stays as it is, no row is lost, and a batch costs one block to plan.
 """
 
 import hashlib
@@ -134,6 +132,16 @@ class GlobalPlan:
         positions = self._data.rows_per_batch * self._data.row_tokens
         used = int(counts["positions"].sum())
         return Fill(int(counts["slots"].sum()), slots, used, positions)
+
+    def changeable_from(self, step: int) -> int:
+        """First step whose weights may change without changing batches before `step`.
+
+        The blocks that these belong to stay as they are dealt, and rows are mixed with
+        an eye on what is due soon.
+        """
+        size = self._data.block_batches
+        ahead = -(-self._mixture.reach // self._data.rows_per_batch)
+        return -(-step // size) * size + ahead if step else 0
 
     def _digest(self, weights: Sequence[int]) -> str:
         used = [

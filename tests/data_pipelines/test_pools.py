@@ -1,0 +1,240 @@
+"""Tests of the global plan: batches of a step, their counts, capacity, and ends."""
+
+import collections
+import dataclasses
+import pickle
+
+import numpy as np
+import plan_samples
+import pytest
+
+from data_pipelines import plan, pools
+from data_pipelines.chunks import STATS
+from data_pipelines.mixture import Mixture
+from data_pipelines.plan import SourcePlan
+from mmjax import config as config_lib
+from mmjax.config import Config, WeightChange
+
+KINDS = {"captions": (600, 12, 1), "interleaved": (200, 40, 2), "text": (90, 60, 0)}
+
+
+def make_config(steps=20, weights=(45, 45, 10), schedule=(), **data) -> Config:
+    """Rows of 64 tokens, images of 4, batches of 3 groups of 4 rows."""
+    fields = {
+        "row_tokens": 64,
+        "rows_per_batch": 12,
+        "rows_per_pool": 4,
+        "pool_multiple": 4,
+        "pack_window": 64,
+        "block_batches": 6,
+        **data,
+    }
+    return Config(
+        steps=steps,
+        model=config_lib.Model(connector=config_lib.Connector(tokens=4)),
+        data=config_lib.Data(**fields),
+        mixture=config_lib.Mixture(weights, schedule),
+    )
+
+
+def make(config=None, seed=0, **options) -> pools.GlobalPlan:
+    config = config or make_config()
+    layout = plan.layout(config)
+    sources = [
+        SourcePlan(name, plan_samples.sample(*kind, seed), layout) if used else None
+        for (name, kind), used in zip(KINDS.items(), pools.used_sources(config))
+    ]
+    return pools.GlobalPlan(config, sources, **options)
+
+
+def flat(batch):
+    return [row for group in batch for row in group]
+
+
+def test_batches_are_a_pure_function_of_the_step():
+    one, other = make(), make()
+    forward = [one.rows_of(step) for step in range(20)]
+    assert [other.rows_of(step) for step in reversed(range(20))] == forward[::-1]
+    copy = pickle.loads(pickle.dumps(one))
+    assert copy.rows_of(13) == forward[13]
+    assert copy.group(13, 1) == forward[13][1]
+
+
+def test_a_longer_run_has_the_same_batches():
+    short, long = make(make_config(steps=5)), make(make_config(steps=40))
+    assert short.rows_of(4) == long.rows_of(4)
+    assert short.digest == long.digest
+
+
+def test_a_batch_is_z_groups_of_r_rows_and_sources_stand_where_the_mixture_has_them():
+    planned = make()
+    mixture = Mixture((45, 45, 10))
+    for step in range(20):
+        batch = planned.rows_of(step)
+        assert [len(group) for group in batch] == [4, 4, 4]
+        sources = [row.source for row in flat(batch)]
+        assert sources == mixture.sources(step * 12, step * 12 + 12).tolist()
+
+
+def test_whole_blocks_hold_each_row_of_each_source_once():
+    planned = make()
+    delivered = collections.defaultdict(list)
+    for step in range(18):
+        for source, row in flat(planned.rows_of(step)):
+            delivered[source].append(row)
+    for source, own in enumerate(planned.sources):
+        count = int(planned.counts(18)["rows"][source])
+        assert own is not None
+        assert sorted(delivered[source]) == sorted(own.row(k) for k in range(count))
+
+
+def test_no_group_needs_more_slots_than_the_capacity():
+    planned = make()
+    needs = [
+        sum(row.slots for _, row in group)
+        for step in range(20)
+        for group in planned.rows_of(step)
+    ]
+    assert planned.capacity - 4 < max(needs) <= planned.capacity
+    assert planned.capacity % 4 == 0
+
+
+def test_counts_are_the_sums_of_step_counts_and_of_the_rows():
+    schedule = (WeightChange(7, (1, 2, 3)), WeightChange(12, (1, 0, 1)))
+    planned = make(make_config(schedule=schedule))
+    total = {name: np.zeros(3) for name in ("rows", *STATS, "epochs")}
+    for step in range(20):
+        counts = planned.counts(step)
+        assert counts.keys() == total.keys()
+        for name, value in counts.items():
+            np.testing.assert_allclose(value, total[name], atol=1e-9, err_msg=name)
+        rows = flat(planned.rows_of(step))
+        of_step = planned.step_counts(step)
+        for name, value in of_step.items():
+            total[name] += value
+        for name in ("positions", "slots"):
+            of_rows = [getattr(row, name) for _, row in rows]
+            sources = [source for source, _ in rows]
+            assert of_step[name].tolist() == np.bincount(sources, of_rows, 3).tolist()
+
+
+def test_the_delivered_rows_are_those_of_the_weights():
+    planned = make(make_config(steps=100))
+    for steps in (1, 7, 50, 100):
+        exact = steps * 12 * np.array([0.45, 0.45, 0.1])
+        assert np.abs(planned.counts(steps)["rows"] - exact).max() < 1
+
+
+def test_fill_counts_real_images_and_used_positions():
+    planned = make()
+    fill = planned.fill(3)
+    rows = flat(planned.rows_of(3))
+    assert fill.images == sum(row.slots for _, row in rows)
+    assert fill.used == sum(row.positions for _, row in rows)
+    assert (fill.slots, fill.positions) == (3 * planned.capacity, 12 * 64)
+
+
+def test_a_capacity_that_is_too_small_is_an_error_that_names_one_that_is_enough():
+    base = make(make_config(max_images_per_row=8))
+    assert base.capacity == 16
+    with pytest.raises(ValueError, match=r"data.pool_capacity=8: .* set it to 16"):
+        make(make_config(max_images_per_row=8, pool_capacity=8))
+    explicit = make(make_config(max_images_per_row=8, pool_capacity=20))
+    assert explicit.capacity == 20
+    assert explicit.rows_of(9) == base.rows_of(9)
+
+
+def test_a_block_beyond_the_planned_run_that_does_not_fit_is_an_error():
+    planned = make(make_config(steps=6))
+    planned.capacity = 4
+    with pytest.raises(ValueError, match=r"data.pool_capacity=4: block 5 .* set it to"):
+        planned.rows_of(30)
+
+
+def test_a_source_that_is_never_used_need_not_exist():
+    config = make_config(weights=(3, 0, 1))
+    assert pools.used_sources(config) == (True, False, True)
+    planned = make(config)
+    assert planned.sources[1] is None
+    assert planned.counts(20)["rows"].tolist() == [180, 0, 60]
+    assert planned.counts(20)["epochs"][1] == 0
+    config.mixture.schedule = (WeightChange(5, (1, 1, 1)),)
+    assert pools.used_sources(config) == (True, True, True)
+
+
+@pytest.mark.parametrize(("weights", "free"), [((45, 45, 10), 13), ((30, 5, 1), 15)])
+def test_a_change_of_weights_added_in_time_leaves_earlier_batches_as_they_were(
+    weights, free
+):
+    """Block 1 is steps 6 to 11; 10 or 36 rows before a change depend on it."""
+    base = make(make_config(weights=weights))
+    assert base.changeable_from(0) == 0
+    assert base.changeable_from(7) == base.changeable_from(12) == free
+    later = make_config(weights=weights, schedule=(WeightChange(free, (0, 1, 1)),))
+    changed = make(later)
+    for step in range(12):
+        assert changed.rows_of(step) == base.rows_of(step)
+    assert changed.digest == base.digest
+    assert changed.step_counts(free)["rows"][0] <= 1
+
+
+def test_the_digest_changes_with_the_data():
+    base = make()
+    for other in (
+        make(seed=1),
+        make(make_config(weights=(1, 1, 1))),
+        make(make_config(rows_per_batch=24)),
+        make(make_config(seed=1)),
+    ):
+        assert other.digest != base.digest
+
+
+def test_a_mixture_without_images_has_the_smallest_pool():
+    planned = make(make_config(weights=(0, 0, 1)))
+    assert planned.capacity == 4
+    assert planned.fill(0).images == 0
+
+
+@pytest.mark.parametrize("limit", [0, 30])
+def test_a_finite_plan_holds_each_row_of_epoch_0_once_and_empty_rows(limit):
+    planned = make(finite=True, limit=limit)
+    rows = [row for step in range(planned.steps) for row in flat(planned.rows_of(step))]
+    counts = [min(own.rows(0), limit or 10**9) for own in planned.sources]
+    for source, own in enumerate(planned.sources):
+        held = [row for s, row in rows if s == source and row.chunks]
+        assert sorted(held) == sorted(own.row(k) for k in range(counts[source]))
+    empty = [row for _, row in rows if not row.chunks]
+    assert len(empty) == -sum(counts) % 12
+    total = planned.counts(planned.steps)
+    assert total["rows"].tolist() == counts
+    if not limit:
+        assert total["documents"].tolist() == [600, 200, 90]
+        assert total["epochs"].tolist() == [1, 1, 1]
+
+
+def test_a_finite_plan_spreads_its_sources_and_has_its_own_capacity():
+    planned = make(make_config(pool_capacity=64), finite=True)
+    assert planned.capacity % 4 == 0
+    assert planned.capacity != 64
+    half = planned.counts(planned.steps // 2)["rows"]
+    whole = planned.counts(planned.steps)["rows"]
+    assert np.abs(half / whole - 0.5).max() < 0.1
+    with pytest.raises(ValueError, match=f"has batches 0 to {planned.steps - 1}"):
+        planned.rows_of(planned.steps)
+
+
+def test_pools_of_mm1_statistics_are_nearly_full():
+    """Captions of 24 tokens, interleaved of 611 and 2.6 images, texts of 846."""
+    config = Config(steps=64)
+    config = dataclasses.replace(config, data=config_lib.Data(rows_per_batch=128))
+    layout = plan.layout(config)
+    statistics = {"captions": (100_000, 24, 1), "interleaved": (20_000, 611, 2.61)}
+    statistics["text"] = (5_000, 846, 0)
+    sources = [
+        SourcePlan(name, plan_samples.sample(*kind, image_tokens=144), layout)
+        for name, kind in statistics.items()
+    ]
+    planned = pools.GlobalPlan(config, sources)
+    counts = planned.counts(64)
+    assert counts["slots"].sum() / (64 * 8 * planned.capacity) > 0.94
+    assert (counts["positions"] / counts["rows"] / 4096 > 0.97).all()
