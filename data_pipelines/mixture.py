@@ -5,9 +5,10 @@ of rows x weight / total over the parts of the schedule. So row n of a source (f
 may come once the share exceeds n - 1, and must have come when the share reaches n;
 among the sources whose row may come, the one that is due first is taken (earliest
 deadline first, which keeps all such windows if that can be done at all; that it can:
-R. Tijdeman, The chairman assignment problem, 1980). Due rows are foreseen through the
-whole schedule, and shares carried across its changes. A source of weight 0 gets no row,
-but for one that it had earned in part before its weight became 0.
+R. Tijdeman, The chairman assignment problem, 1980). Shares are carried across changes
+of the weights, and a change is foreseen by the rows shortly before it, since several
+rows may be due soon after it. A source of weight 0 gets no row, but for one that it had
+earned in part before its weight became 0.
 """
 
 import bisect
@@ -59,12 +60,12 @@ class Mixture:
         starts = [0, *(change.step * rows_per_batch for change in schedule)]
         lists = [tuple(weights), *(tuple(change.weights) for change in schedule)]
         unit = math.lcm(*(sum(values) for values in lists))
+        self.reach = max(_reach(values) for values in lists)
         run = _Run(_parts(starts, lists, unit), unit)
         self._pieces = [
             piece for number in range(len(lists)) for piece in run.pieces(number)
         ]
         self._starts = [piece.start for piece in self._pieces]
-        self.reach = max(_reach(values) for values in lists)
 
     def locate(self, row: int) -> tuple[int, int]:
         """(source, k) of a global row: it is row k of that source."""
@@ -120,6 +121,7 @@ class _Run:
     def __init__(self, parts: list[_Part], unit: int):
         self._parts = parts
         self._unit = unit
+        self._sight = 0  # rows; what is due later is as if never due
         self._row = 0
         self._counts = [0] * len(parts[0].rates)
         self._windows = [self._window(s) for s in range(len(self._counts))]
@@ -127,7 +129,7 @@ class _Run:
     def pieces(self, number: int) -> list[_Piece]:
         """A part's rows: simulated until they repeat themselves, then at its end."""
         part = self._parts[number]
-        reach = _reach(part.rates)
+        reach = self._sight = max(self._sight, _reach(part.rates))
         start, counts = self._row, list(self._counts)
         table: list[int] = []
         seen: dict[tuple[int, ...], tuple[int, list[int]]] = {}
@@ -153,8 +155,10 @@ class _Run:
             earliest, taken = NEVER + 1, -1
             for source in sources:
                 free, due = windows[source]
-                if free <= row and due < earliest:
-                    earliest, taken = due, source
+                if free <= row:
+                    due = due if due < row + self._sight else NEVER
+                    if due < earliest:
+                        earliest, taken = due, source
             found.append(taken)
             counts[taken] += 1
             windows[taken] = self._window(taken)

@@ -113,3 +113,18 @@ def test_a_pickled_mixture_is_the_same():
     mixture = Mixture((2, 3), [WeightChange(4, (1, 1))], 8)
     copy = pickle.loads(pickle.dumps(mixture))
     np.testing.assert_array_equal(copy.sources(0, 100), mixture.sources(0, 100))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_change_alters_no_row_further_before_it_than_the_reach(seed):
+    """So a change can be added to a run that has gone on nearly as far as that."""
+    rng = np.random.default_rng(200 + seed)
+    lists = [random_weights(np.random.default_rng(seed)) for _ in range(2)]
+    zeros = np.eye(len(lists[0]), dtype=int)[rng.integers(len(lists[0]))]
+    changes = [
+        WeightChange(60, tuple(zeros.tolist())),
+        WeightChange(71, lists[1][::-1]),
+    ]
+    fewer, more = Mixture(lists[0], changes[:1], 9), Mixture(lists[0], changes, 9)
+    stop = 71 * 9 - more.reach
+    np.testing.assert_array_equal(fewer.sources(0, stop), more.sources(0, stop))
