@@ -1,11 +1,21 @@
-"""A tiny model and hand-made batches for tests of the training step."""
+"""A tiny model, hand-made batches and compiled steps for tests of the training step."""
 
+import contextlib
+import functools
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
 import numpy as np
 
 from mmjax import config as config_lib
+from mmjax import sharding, step
 from mmjax.batch import NO_IMAGE, Batch
 from mmjax.config import Config
+from mmjax.models import vlm
 
+ONE, EIGHT = (1, 1, 1), (2, 2, 2)  # meshes: data, fsdp, tensor
 BOS, EOS, IMAGE, FIRST_WORD = 1, 2, 3, 4
 
 
@@ -35,8 +45,8 @@ def config(**optim) -> Config:
                 remat="none",
             ),
             dtype="float32",
-            attention_block=8,
-            loss_chunk=8,
+            attention="reference",
+            loss_chunk=16,
             z_loss=1e-3,
         ),
         data=config_lib.Data(
@@ -108,3 +118,98 @@ def _fill_row(made: Batch, z: int, r: int, config: Config, rng) -> None:
                 slot * image_tokens + np.arange(image_tokens)
             )
         start = stop
+
+
+def mesh(shape: tuple[int, int, int]) -> Any:
+    """The mesh of this shape, over the first devices."""
+    devices = jax.devices()[: int(np.prod(shape))]
+    return sharding.make_mesh(config_lib.Mesh(*shape), devices)
+
+
+@contextlib.contextmanager
+def quick_compilation() -> Iterator[None]:
+    """Within it, steps that run for milliseconds aren't optimized for seconds."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+class Run(NamedTuple):
+    """A config, where it runs, and its compiled train step."""
+
+    config: Config
+    mesh: Any
+    model: vlm.Model
+    train_step: Any
+
+    def state(self) -> step.State:
+        """The state before the first step, a fresh copy each time."""
+        shardings = jax.tree.map(
+            lambda x: x.sharding,
+            step.abstract_state(self.model, self.config, self.mesh),
+        )
+        return jax.device_put(_first_state(), shardings)
+
+    def batches(self, start: int, stop: int) -> list[Batch]:
+        """Batches on the devices; a step's batch is the same on every mesh."""
+        shardings = sharding.batch_shardings(self.mesh)
+        return [
+            jax.device_put(batch(self.config, seed=step), shardings)
+            for step in range(start, stop)
+        ]
+
+    def train(
+        self, state: step.State, start: int, stop: int
+    ) -> tuple[step.State, list[dict[str, np.ndarray]]]:
+        """The state after steps [start, stop), and the metrics of each."""
+        history = []
+        for made in self.batches(start, stop):
+            state, metrics = self.train_step(state, made)
+            history.append(jax.device_get(metrics))
+        return state, history
+
+
+@functools.cache
+def run(shape: tuple[int, int, int] = ONE, accumulate: int = 1) -> Run:
+    """The compiled run, shared by the tests of a session."""
+    made = config(accumulate=accumulate)
+    compiled = lower(made, shape).compile()
+    return Run(made, mesh(shape), vlm.build(made.model), compiled)
+
+
+def lower(made: Config, shape: tuple[int, int, int] = ONE) -> Any:
+    """The lowered train step of a config."""
+    model, where = vlm.build(made.model), mesh(shape)
+    return step.make_train_step(model, made, where).lower(
+        step.abstract_state(model, made, where),
+        sharding.batch_shapes(made, made.data.pool_capacity),
+    )
+
+
+@functools.cache
+def _first_state() -> step.State:
+    made = config()
+    where, key = mesh(ONE), jax.random.key(0)
+    return jax.device_get(step.init_state(vlm.build(made.model), made, where, key))
+
+
+def losses(history: list[dict[str, np.ndarray]]) -> list[float]:
+    """Mean loss of each step."""
+    return [
+        float(m["loss_sum_by_source"].sum() / m["loss_tokens_by_source"].sum())
+        for m in history
+    ]
+
+
+def collectives(text: str) -> list[tuple[str, str, int]]:
+    """(operation, shape, numbers) of each array that a collective of an HLO makes."""
+    kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
+    found = []
+    for line in text.splitlines():
+        match = re.search(rf"= (.*?) ({kinds})(-start)?\(", line)
+        if match:
+            for shape in re.findall(r"\w+\[([\d,]*)\]", match[1]):
+                sizes = [int(size) for size in shape.split(",") if size]
+                found.append((match[2], shape, int(np.prod(sizes))))
+    return found
