@@ -2,6 +2,9 @@
 
     python -m data_pipelines.prepare --output=ROOT \\
         --captions=captions.jsonl --interleaved=docs.jsonl --text=wiki.txt
+    python -m data_pipelines.prepare index --output=ROOT --tokenizer=other.model
+
+The second form counts the tokens of ROOT again, for another tokenizer.
 
 Formats, one document a line:
   captions     JSONL {"image": path, "caption": text} or {..., "captions": [text, ...]};
@@ -57,15 +60,24 @@ _MAX_SIDE = flags.DEFINE_integer(
 _SHARDS = flags.DEFINE_integer(
     "shards", 0, "Shards of each folder. 0: by the size of the input.", lower_bound=0
 )
-_WORKERS = flags.DEFINE_integer("workers", 1, "Processes, on this machine.", 1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 1, "Processes, on this machine.", lower_bound=1
+)
 _RUNNER = flags.DEFINE_string("runner", "DirectRunner", "Of Apache Beam.")
 _BEAM = flags.DEFINE_multi_string(
     "beam", [], "A flag for Beam's runner, as --beam=--region=europe-west4."
 )
 
 
-def main(_: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Prepares and prints the summary."""
+    command = arguments[1:]
+    if command == ["index"]:
+        output, model = _OUTPUT.value or "", _TOKENIZER.value
+        print(corpus.reindex(output, model, _WORKERS.value))
+        return
+    if command:
+        raise ValueError(f"{command[0]!r}: the only command is index, the rest --flags")
     files = [
         *readers.inputs("captions", _CAPTIONS.value, _IMAGES.value),
         *readers.inputs("interleaved", _INTERLEAVED.value, _INTERLEAVED_IMAGES.value),

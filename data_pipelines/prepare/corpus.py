@@ -68,6 +68,20 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
         return summary(folder, output)
 
 
+def reindex(output: str, model: str, workers: int = 1) -> str:
+    """Counts prepared corpora again for another tokenizer; shards stay as they are.
+
+    Returns a line to print. Raises ValueError where there is nothing prepared.
+    """
+    words = Tokenizer(model)
+    found = sorted(pathlib.Path(output).glob(f"*/*/{shards.MANIFEST}"))
+    if not found:
+        raise ValueError(f"--output={output}: no prepared corpora in it")
+    for path in found:
+        index.build(path.parent, words, workers=workers)
+    return f"indexed {len(found)} folders; train with --config.data.tokenizer={model}"
+
+
 def summary(folder: pathlib.Path, name: pathlib.Path) -> str:
     """What a finished folder holds, as a table, and its rejects by reason."""
     rows: list[tuple[str, ...]] = [

@@ -60,12 +60,12 @@ def _interleaved(rng: random.Random, split: str) -> Draft:
 
 
 def _page(rng: random.Random, split: str) -> Draft:
-    """Pictures, each followed by one to three questions and their answers."""
+    """Pictures, each followed by up to five questions and their answers."""
     segments: list[Scene | Text] = []
     for _ in range(rng.randint(1, 4)):
         scene = scenes.draw(rng, split)
         asked = []
-        for _ in range(rng.randint(1, 3)):
+        for _ in range(rng.randint(2, 5)):
             question = questions.ask(rng, scene, rng.choice(questions.ON_A_PAGE))
             if question and question not in asked:
                 asked.append(question)

@@ -19,7 +19,7 @@ COLOURS = {
     "white": (255, 255, 255),
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
-SIZES = {"small": 0.115, "large": 0.195}  # radius, in sides of the image
+SIZES = {"small": 0.125, "large": 0.2}  # radius, in sides of the image
 BACKGROUNDS = {
     "light grey": (196, 196, 196),
     "dark grey": (92, 92, 96),

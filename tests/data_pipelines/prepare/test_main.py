@@ -6,6 +6,10 @@ import sys
 
 import pytest
 
+from data_pipelines import index, shards, tokenizer
+from data_pipelines.records import Document, Text
+from mmjax import config as config_lib
+
 
 def _run(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "data_pipelines.prepare", *arguments]
@@ -19,7 +23,7 @@ def test_mistakes_end_in_one_line_and_an_exit_status(tmp_path):
         (output,): "nothing to prepare",
         (output, "--captions=absent.jsonl"): "absent.jsonl: no such file of captions",
         (output, text, "--tokenizer=absent.model"): "tokenizer absent.model",
-        (text, f"--output={tmp_path}"): "exists already",
+        (output, text, "captions"): "'captions': the only command is index",
     }
     for arguments, words in mistakes.items():
         done = _run(*arguments)
@@ -43,6 +47,21 @@ def test_the_short_help_names_formats_and_flags():
     for flag in ("captions", "interleaved", "text_split", "heldout", "tokenizer"):
         assert f"--{flag}" in words or f"--[no]{flag}" in words
     assert '{"image": path, "caption": text}' in words
+
+
+def test_shards_are_counted_again_for_another_tokenizer(tmp_path):
+    texts = [f"text number {n}" for n in range(50)]
+    model = tmp_path / "other.model"
+    words = tokenizer.train(texts, model, 300)
+    folder = tmp_path / "root" / "text" / "train"
+    shards.write(folder, [Document((Text(text),)) for text in texts], 2)
+    done = _run("index", f"--output={tmp_path / 'root'}", f"--tokenizer={model}")
+    assert done.returncode == 0, done.stderr
+    assert "indexed 1 folders" in done.stdout
+    assert len(index.load(folder, words, config_lib.Model()).segment_tokens) == 50
+    done = _run("index", f"--output={tmp_path}", f"--tokenizer={model}")
+    assert done.stderr == f"error: --output={tmp_path}: no prepared corpora in it\n"
+    assert done.returncode == 1
 
 
 @pytest.mark.extra

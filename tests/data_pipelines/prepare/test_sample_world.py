@@ -1,5 +1,6 @@
 """The sample world in a folder: made once, the same everywhere, nobody else's."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -82,6 +83,21 @@ def test_another_spec_and_an_unfinished_world_are_made_again(root, tmp_path):
     sample_world.ensure(tmp_path, other, progress=False)
     assert _bytes(made).keys() != complete.keys() or _bytes(made) != complete
     assert json.loads((made / sample_world.STATE).read_text())["spec"]["seed"] == 1
+
+
+def test_two_that_ask_at_the_same_time_make_it_once(root, tmp_path, monkeypatch):
+    write, calls = sample_world._write_corpora, []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        write(*arguments)
+
+    monkeypatch.setattr(sample_world, "_write_corpora", counted)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(sample_world.ensure, tmp_path, SPEC, False) for _ in "ab"]
+        assert [job.result() for job in asked] == [tmp_path, tmp_path]
+    assert len(calls) == 1
+    assert _bytes(tmp_path) == _bytes(root)
 
 
 def test_a_corpus_of_somebody_else_is_left_alone(tmp_path):
