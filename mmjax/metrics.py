@@ -85,7 +85,7 @@ class Writer(Protocol):
 
 
 class JsonLines:
-    """One JSON object a record, `step` first; a resumed run continues the file."""
+    """One JSON object a step, `step` first; a resumed run continues the file."""
 
     def __init__(self, path: pathlib.Path, after: int):
         """Opens `path` and forgets records beyond step `after`, which come again."""
@@ -95,10 +95,17 @@ class JsonLines:
         part.write_text("".join(json.dumps(line) + "\n" for line in kept))
         os.replace(part, path)
         self._file = path.open("a", buffering=1)
+        self._last = kept[-1] if kept else {}
 
     def write(self, step: int, record: Record) -> None:
+        """Writes a record; a second one of the same step joins the first."""
         finite = {k: v if math.isfinite(v) else None for k, v in record.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        if self._last.get("step") == step:
+            size = len(json.dumps(self._last)) + 1
+            self._file.truncate(self._file.seek(0, os.SEEK_END) - size)
+            finite = self._last | finite
+        self._last = {"step": step} | finite
+        self._file.write(json.dumps(self._last) + "\n")
 
     def close(self) -> None:
         self._file.close()

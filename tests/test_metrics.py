@@ -86,6 +86,24 @@ def test_a_resumed_log_has_every_step_once(tmp_path):
     ]
 
 
+def test_two_records_of_one_step_are_one_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = metrics.JsonLines(path, 0)
+    log.write(10, {"loss": 1.0})
+    log.write(20, {"loss": 2.0})
+    log.write(20, {"heldout_loss/text": 3.0})
+    log.close()
+    log = metrics.JsonLines(path, 20)
+    log.write(20, {"heldout_loss/text": 3.5})
+    log.write(30, {"loss": 4.0})
+    log.close()
+    assert metrics.read_lines(path) == [
+        {"step": 10, "loss": 1.0},
+        {"step": 20, "loss": 2.0, "heldout_loss/text": 3.5},
+        {"step": 30, "loss": 4.0},
+    ]
+
+
 def scalars(folder):
     """{name: [(step, value)]} of the event files in a folder."""
     found = {}
