@@ -1,0 +1,225 @@
+"""The training program: interrupted, resumed, started on the wrong data."""
+
+import dataclasses
+import json
+import signal
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from data_pipelines.prepare import sample_world
+from mmjax import checkpoint, config, metrics, optim, run_setup, step, train
+from mmjax.models import vlm
+
+STEPS = 6
+CLOCKED = ("seconds_per_step", "data_wait_share")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_once(tmp_path_factory):
+    """Several runs of one config: the second and later ones find the step compiled."""
+    old = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    yield
+    jax.config.update("jax_compilation_cache_dir", old)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder with a tiny sample world."""
+    root = tmp_path_factory.mktemp("world")
+    sample_world.ensure(root, spec(), progress=False)
+    return root
+
+
+def spec():
+    return config.SampleWorld(
+        enabled=True, captions=80, interleaved=40, texts=40, heldout=8, questions=2,
+        image_size=16, vocab_size=400,
+    )  # fmt: skip
+
+
+def make_config(world, **changes):
+    """A run of 6 steps of 8 rows on 8 devices; log lines of 2 steps."""
+    made = config.Config(
+        steps=STEPS,
+        model=config.Model(
+            vit=config.ViT(
+                image_size=16, patch_size=8, width=16, layers=1, heads=2, mlp_width=32,
+                remat="none",
+            ),
+            connector=config.Connector(tokens=4, heads=2),
+            decoder=config.Decoder(
+                vocab_size=512, width=16, layers=1, heads=2, kv_heads=2, head_size=8,
+                mlp_width=32, remat="none",
+            ),
+            dtype="float32", attention_block=32, loss_chunk=32,
+        ),
+        data=config.Data(
+            root=str(world), sample_world=spec(), row_tokens=64, rows_per_batch=8,
+            rows_per_pool=8, pool_multiple=8, threads=1, block_batches=4,
+        ),
+        optim=config.Optim(peak_lr=1e-2, warmup_steps=1),
+        mesh=config.Mesh(1, 8, 1),
+        checkpoint=config.Checkpoint(every=4, asynchronous=False),
+        log=config.Log(every=2, tensorboard=False),
+        evaluation=config.Evaluation(
+            every=3, rows=4, questions="questions/heldout", samples=2
+        ),
+    )  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory):
+    """The workdir of a run that was never interrupted."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    train.train(make_config(world), workdir)
+    return workdir
+
+
+def weights(workdir, made):
+    """The parameters of a run's last checkpoint, by path."""
+    mesh = run_setup.sharding.make_mesh(made.mesh)
+    shapes = step.abstract_state(vlm.build(made.model), made, mesh).params
+    return optim.flatten(checkpoint.load_weights(str(workdir), shapes))
+
+
+def records(workdir):
+    """The records of a run without what a clock decides."""
+    lines = metrics.read_lines(workdir / "metrics.jsonl")
+    return [
+        {
+            name: value
+            for name, value in line.items()
+            if name not in CLOCKED and not name.endswith("_per_second")
+        }
+        for line in lines
+    ]
+
+
+def test_a_run_leaves_curves_checkpoints_summary_and_report(finished):
+    lines = records(finished)
+    assert [line["step"] for line in lines] == [2, 3, 4, 6]
+    assert {"heldout_loss/captions", "loss/text", "delivered/text/rows"} <= set(
+        lines[-1]
+    )
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["steps"] == STEPS
+    assert summary["questions"]["colour"] == 2
+    assert sum(d["rows"] for d in summary["delivered"].values()) == STEPS * 8
+    assert summary["delivered"]["captions"]["rows"] == pytest.approx(STEPS * 3.6, abs=1)
+    page = (finished / "report.html").read_text()
+    assert "<svg" in page
+    resolved = json.loads((finished / "config.json").read_text())
+    assert resolved["config"]["mesh"] == {"data": 1, "fsdp": 8, "tensor": 1}
+    assert resolved["config"]["data"]["pool_capacity"] > 0
+    assert resolved["versions"]["jax"] == jax.__version__
+
+
+def test_an_interrupted_run_becomes_bit_for_bit_the_uninterrupted_one(
+    world, finished, tmp_path, capsys
+):
+    hasty = make_config(world, max_hours=1e-9)  # ends after one step
+    train.train(hasty, tmp_path)
+    assert (
+        "stopped after step 1 of 6: max_hours=1e-09 are over" in capsys.readouterr().out
+    )
+    train.train(hasty, tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    train.train(make_config(world), tmp_path)
+    assert "resumed at step 2 of 6" in capsys.readouterr().out
+    assert records(tmp_path) == records(finished)
+    one, other = (weights(w, make_config(world)) for w in (finished, tmp_path))
+    assert one.keys() == other.keys()
+    for path, leaf in one.items():
+        np.testing.assert_array_equal(leaf, other[path], path)
+
+
+def test_a_signal_ends_a_run_with_a_checkpoint(world, tmp_path, capsys):
+    timer = threading.Timer(0, signal.raise_signal, (signal.SIGTERM,))
+    original = train.compile_step
+
+    def compile_step(*arguments):
+        compiled = original(*arguments)
+        timer.start()
+        timer.join()
+        return compiled
+
+    train.compile_step = compile_step
+    try:
+        train.train(make_config(world), tmp_path)
+    finally:
+        train.compile_step = original
+    assert "stopped after step 1 of 6: SIGTERM" in capsys.readouterr().out
+    assert (tmp_path / "checkpoints/1").is_dir()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_finished_run_only_makes_what_is_missing(world, finished, capsys):
+    before = records(finished)
+    train.train(make_config(world), finished)
+    assert "all 6 steps are done" in capsys.readouterr().out
+    summary = json.loads((finished / "summary.json").read_text())
+    (finished / "report.html").unlink()
+    train.train(make_config(world), finished)
+    assert (finished / "report.html").exists()
+    again = json.loads((finished / "summary.json").read_text())
+    for name in ("heldout_loss", "accuracy", "delivered", "loss", "tokens_per_second"):
+        assert again[name] == summary[name]
+    assert records(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"data": {"seed": 1}}, "data of source captions, interleaved, text: shards"),
+        ({"data": {"block_batches": 2}}, "data: the layout of batches"),
+        (
+            {"mixture": {"weights": (1, 1, 1)}},
+            r"mixture: weights before step 6 are \(1,",
+        ),
+        ({"model": {"loss_chunk": 64}}, None),
+    ],
+)
+def test_other_data_than_the_checkpoint_s_is_refused_by_name(
+    world, finished, changes, line
+):
+    made = make_config(world)
+    for part, fields in changes.items():
+        made = dataclasses.replace(
+            made, **{part: dataclasses.replace(getattr(made, part), **fields)}
+        )
+    if line is None:
+        train.train(made, finished)
+    else:
+        with pytest.raises(ValueError, match=line):
+            train.train(made, finished)
+
+
+def test_a_run_can_start_from_another_run_s_weights_alone(world, finished, tmp_path):
+    made = make_config(world, init_from=str(finished), max_hours=1e-9)
+    train.train(made, tmp_path)
+    assert (tmp_path / "checkpoints/1").is_dir()
+    old, new = weights(finished, made), weights(tmp_path, made)
+    for path, leaf in old.items():
+        # One step of a fresh AdamW: each number moves by about the rate, which is 1e-2
+        # in the first step of this run, and by the tenth of it that decays.
+        moved = np.abs(np.asarray(leaf) - np.asarray(new[path]))
+        assert (moved <= 1.01e-2 * (1 + 0.1 * np.abs(leaf))).all(), path
+    assert any((np.abs(old[p] - new[p]) > 0.9e-2).any() for p in old)
+
+
+def test_a_corrupt_shard_is_named(tmp_path):
+    root = tmp_path / "world"
+    sample_world.ensure(root, spec(), progress=False)
+    (shard,) = (root / "captions/train").glob("*.array_record")
+    data = bytearray(shard.read_bytes())
+    middle = slice(len(data) // 4, len(data) // 2)
+    data[middle] = bytes(len(data[middle]))
+    shard.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{shard.name}.*corrupt"):
+        train.train(make_config(root), tmp_path / "run")
