@@ -29,7 +29,10 @@ _ALL = ("fsdp", "tensor")  # order matters: the last is dropped first
 # optimizer's moments lie as their parameters do. Of several layouts the first counts
 # whose slices are whole tiles of a TPU (see `_aligned`), else the first that divides.
 RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
-    (r"decoder/embedding", (P("tensor", "fsdp"),)),
+    (
+        r"decoder/embedding",  # [V, D]
+        (P("tensor", "fsdp"), P(("tensor", "fsdp"), None)),
+    ),
     (r"decoder/unembed", (P("fsdp", "tensor"),)),
     (
         r"decoder/blocks/attention/(query|key|value)/kernel",  # [L, D, N, H]

@@ -1,0 +1,174 @@
+import importlib.util
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pytest
+import synthetic
+from jax.sharding import AbstractMesh, AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mmjax import config as config_lib
+from mmjax import optim, sharding, step
+from mmjax.batch import Batch, Share
+from mmjax.models import vlm
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILES = sorted(p for p in (ROOT / "configs").rglob("*.py") if p.name != "__init__.py")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation():
+    with synthetic.quick_compilation():
+        yield
+
+
+def abstract_mesh(data: int, fsdp: int, tensor: int) -> AbstractMesh:
+    """A mesh of devices that needn't exist."""
+    return AbstractMesh((data, fsdp, tensor), sharding.AXES, (AxisType.Auto,) * 3)
+
+
+def read_config(path: pathlib.Path) -> config_lib.Config:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+def every_config() -> dict[str, config_lib.Config]:
+    configs = {path.stem: read_config(path) for path in FILES}
+    configs["default"] = config_lib.Config()
+    for kind in config_lib.CONNECTORS:
+        configs[kind] = synthetic.config()
+        configs[kind].model.connector.kind = kind
+        configs[kind].model.connector.tokens = 4
+    configs["tied"] = synthetic.config()
+    configs["tied"].model.decoder.tied_embeddings = True
+    return configs
+
+
+def abstract_state(config, mesh):
+    return step.abstract_state(vlm.build(config.model), config, mesh)
+
+
+@pytest.mark.parametrize("name", every_config())
+def test_every_parameter_and_moment_matches_exactly_one_rule(name):
+    config = every_config()[name]
+    state = optim.flatten(abstract_state(config, abstract_mesh(2, 2, 2)))
+    paths = {path.removeprefix("params/"): leaf for path, leaf in state.items()}
+    for path in paths:
+        matches = [
+            rule for rule, _ in sharding.RULES if re.search(f"(^|/)({rule})$", path)
+        ]
+        assert len(matches) == 1, path
+    for moment in ("mu", "nu"):
+        prefix = f"opt_state/1/{moment}/"
+        moments = {p: x for p, x in paths.items() if p.startswith(prefix)}
+        assert moments
+        for path, leaf in moments.items():
+            assert leaf.sharding == paths[path.removeprefix(prefix)].sharding
+
+
+def test_every_rule_is_used():
+    paths = [
+        path
+        for config in every_config().values()
+        for path in optim.flatten(abstract_state(config, abstract_mesh(1, 1, 1)))
+    ]
+    for rule, _ in sharding.RULES:
+        assert any(re.search(f"(^|/)({rule})$", path) for path in paths), rule
+
+
+def test_a_path_that_no_rule_or_two_match_is_refused(monkeypatch):
+    mesh = abstract_mesh(1, 1, 1)
+    tree = {"decoder": {"embeding": np.zeros((4, 4))}}
+    with pytest.raises(ValueError, match="decoder/embeding: 0 rules"):
+        sharding.param_specs(tree, mesh)
+    doubled = (*sharding.RULES, ("decoder/embedding", (P(),)))
+    monkeypatch.setattr(sharding, "RULES", doubled)
+    tree = {"decoder": {"embedding": np.zeros((4, 4))}}
+    with pytest.raises(ValueError, match="decoder/embedding: 2 rules"):
+        sharding.param_specs(tree, mesh)
+
+
+def test_axes_that_do_not_divide_are_dropped():
+    tree = {"decoder": {"embedding": np.zeros((6, 8)), "unembed": np.zeros((8, 7))}}
+    specs = sharding.param_specs(tree, abstract_mesh(1, 4, 2))["decoder"]
+    assert specs == {"embedding": P("tensor", "fsdp"), "unembed": P("fsdp", None)}
+    tree = {"vit": {"blocks": {"mlp": {"up": {"kernel": np.zeros((2, 12, 8))}}}}}
+    specs = sharding.param_specs(tree, abstract_mesh(1, 4, 2))
+    assert optim.flatten(specs)["vit/blocks/mlp/up/kernel"] == P(None, "fsdp", None)
+
+
+def test_slices_of_mm1_3b_are_whole_tiles_and_nothing_large_is_replicated():
+    """The mesh of the recipe; TPU tiles are 16 x 128 in the last two dimensions."""
+    config = read_config(ROOT / "configs" / "mm1_3b.py")
+    params = abstract_state(config, abstract_mesh(16, 16, 1)).params
+    for path, leaf in optim.flatten(params).items():
+        piece = leaf.sharding.shard_shape(leaf.shape)
+        if leaf.size > 4e6:
+            assert np.prod(piece) * 16 == leaf.size, path
+        for size, part, tile in zip(leaf.shape[-2:], piece[-2:], (16, 128)):
+            # 2560 = 20 heads x 128: no dimension of `out` has 16 slices of whole tiles.
+            assert (
+                part == size
+                or part % tile == 0
+                or path.endswith("decoder/blocks/attention/out/kernel")
+            ), path
+
+
+def filled(shapes: Batch) -> Batch:
+    """Different numbers everywhere."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 99, leaf.shape).astype(leaf.dtype) for leaf in shapes]
+    return Batch(*arrays)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 2), (1, 2, 4), (4, 1, 2)])
+def test_a_batch_reaches_the_devices_unchanged(shape):
+    mesh = synthetic.mesh(shape)
+    shapes = sharding.batch_shapes(synthetic.config(), 8)
+    batch = filled(shapes)
+    share = sharding.share(mesh, 4, 2, 8)
+    assert share == Share((0, 4), (0, 2), (0, 8))  # one process holds it all
+    placed = sharding.to_device(batch, share, mesh, shapes)
+    for made, host, wanted in zip(placed, batch, sharding.batch_shardings(mesh)):
+        assert made.sharding == wanted
+        assert made.dtype == host.dtype
+        np.testing.assert_array_equal(made, host)
+
+
+def test_slots_lie_over_all_axes_and_rows_over_two():
+    mesh = synthetic.mesh((2, 2, 2))
+    shardings = sharding.batch_shardings(mesh)
+    assert shardings.pixels_ZChwc == NamedSharding(mesh, P("data", ("fsdp", "tensor")))
+    assert shardings.real_ZC.shard_shape((4, 8)) == (2, 2)
+    assert shardings.tokens_ZRT.shard_shape((4, 2, 16)) == (2, 1, 16)
+
+
+def test_no_collective_exceeds_a_groups_image_tokens_or_the_largest_parameter(capfd):
+    """Proportions as in MM1-3B: activations of the batch larger than any weight."""
+    config = synthetic.config()
+    data, model = config.data, config.model
+    data.row_tokens, data.rows_per_pool, data.pool_capacity = 64, 4, 16
+    model.connector.tokens, model.loss_chunk = 8, 16
+    model.vit.image_size, model.vit.width = 16, 32
+    model.decoder.vocab_size = 64
+    width = model.decoder.width
+    mesh = synthetic.mesh(synthetic.EIGHT)
+    params = step.abstract_state(vlm.build(model), config, mesh).params
+    limit = max(
+        data.pool_capacity * model.connector.tokens * width,
+        *(leaf.size for leaf in jax.tree.leaves(params)),
+    )
+    hidden = data.rows_per_pool * data.row_tokens * width
+    patches = data.pool_capacity * config_lib.patches(model.vit) * model.vit.width
+    assert min(hidden, patches) > limit  # of a group: such a collective would be seen
+    compiled = synthetic.lower(config, synthetic.EIGHT).compile()
+    found = synthetic.collectives(compiled.as_text())
+    assert found
+    assert [each for each in found if each[2] > limit] == []
+    assert "Involuntary full rematerialization" not in capfd.readouterr().err
