@@ -53,15 +53,13 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
             request.files, request.options, folder, counts,
             request.runner, request.workers, request.flags,
         )  # fmt: skip
-        trained = folder / TOKENIZER
+        _check_texts(folder, counts)
         if words is None:
-            _check_texts(folder, counts)
             say("training the tokenizer")
-            words = tokenizer.train(
-                _training_texts(folder, counts), trained, request.vocab_size
-            )
+            texts = _training_texts(folder, counts)
+            words = tokenizer.train(texts, folder / TOKENIZER, request.vocab_size)
         else:
-            shutil.copyfile(request.tokenizer, trained)
+            shutil.copyfile(request.tokenizer, folder / TOKENIZER)
         say("counting tokens")
         for path in _folders(folder, counts):
             index.build(path, words, workers=request.workers)

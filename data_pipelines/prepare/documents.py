@@ -117,16 +117,21 @@ def _album(rng: random.Random, split: str) -> Draft:
     for ordinal, scene in zip(ORDINALS, shown):
         words = sentences.statement(rng, scene)
         segments += [scene, Text(f"In the {ordinal} picture, {words}")]
+    return Draft("album", [*segments, Text(_comparison(rng, shown))])
+
+
+def _comparison(rng: random.Random, shown: list[Scene]) -> str:
+    """What sets two of the pictures, or one from all others, apart."""
     one, other = sorted(rng.sample(range(len(shown)), 2))
     many, few = len(shown[one].things), len(shown[other].things)
-    than = "as many shapes as" if many == few else "more shapes than"
-    than = "fewer shapes than" if many < few else than
+    than = "fewer shapes than" if many < few else "more shapes than"
+    than = "as many shapes as" if many == few else than
     text = f" The {ORDINALS[one]} picture has {than} the {ORDINALS[other]}."
-    thing = rng.choice(shown[one].things)
-    if all(thing[1:3] != t[1:3] for s in shown if s != shown[one] for t in s.things):
-        text += f" Only the {ORDINALS[one]} picture shows a"
-        text += f"{'n' if thing.colour == 'orange' else ''} {sentences.name(thing)}."
-    return Draft("album", [*segments, Text(text)])
+    name = sentences.name(rng.choice(shown[one].things))
+    having = [name in map(sentences.name, scene.things) for scene in shown]
+    if having.count(True) == 1:
+        text += f" Only the {ORDINALS[one]} picture shows {sentences.a(name)}."
+    return text
 
 
 def _text(rng: random.Random, split: str) -> Draft:
