@@ -87,7 +87,8 @@ def draw(
             _plot(axes, line)
         axes.set_xlabel("step")
         axes.set_ylim(*bounds)
-        axes.margins(x=0.01)
+        axes.margins(x=0.015)
+        axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=ROUND))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
@@ -108,7 +109,6 @@ def _plot(axes: Axes, line: Line) -> None:
         dash_capstyle="round",
         marker="o" if line.dotted or single else None,
         markersize=3.2,
-        label=line.label,
         linewidth=1.9 if line.colour == TOTAL and not line.dotted else 1.4,
     )
 

@@ -170,7 +170,7 @@ def _charts(records: Records, sources: list[str], excess: Points) -> Iterator[Ch
         _line(records, "token_fill", "token fill", charts.source_colour(4)),
         _line(records, "data_wait_share", "data wait", charts.source_colour(5)),
     ]
-    yield from _chart("Fill and waiting", "shares", shares, percent, (0.0, 1.02))
+    yield from _chart("Fill and waiting", "shares", shares, percent, (-0.015, 1.02))
     lines = [
         _points(excess.get(s, ()), s, charts.source_colour(i))
         for i, s in enumerate(sources)

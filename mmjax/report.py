@@ -14,8 +14,10 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
     accuracy_low, accuracy_high                         {type: 95 % interval}
     accuracy_images_exchanged  {type: share or null}; null: there is no image
     mixture                    {source: configured share of packed rows}
-    delivered                  {source: {rows, row_share, documents, text_tokens,
-                               image_tokens, loss_tokens, images, epochs}}
+    delivered                  {source: {rows, row_share, documents, images, slots,
+                               positions, text_tokens, image_tokens, loss_tokens,
+                               epochs}}; what the plan does not count is absent
+    peak_memory_bytes is process 0's: of one device, or of the host where it computes
 """
 
 import json
