@@ -32,7 +32,8 @@ def _decode_jpeg(data: bytes, out_hwc: np.ndarray) -> bool:
     """Writes a JPEG; False where it isn't plain enough for the fast decoder."""
     size = out_hwc.shape[0]
     try:
-        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+        *sides, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+        height, width = map(int, sides)
         if colorspace not in ("YCbCr", "Gray", "RGB"):
             return False
         if (height, width) == (size, size):
@@ -62,13 +63,10 @@ def _decode_any(data: bytes) -> np.ndarray:
 def _resize(pixels_hwc: np.ndarray, out_hwc: np.ndarray) -> None:
     height, width, _ = pixels_hwc.shape
     size = out_hwc.shape[0]
-    if min(height, width) < size < max(height, width):
-        # One side shrinks, the other grows: averaging areas is for both or none.
-        pixels_hwc = cv2.resize(
-            pixels_hwc,
-            (min(width, size), min(height, size)),
-            interpolation=cv2.INTER_AREA,
-        )
+    if min(height, width) < size and max(height, width) >= 2 * size:
+        # One side shrinks a lot, the other grows: averaging areas is for both or none.
+        inside = min(width, size), min(height, size)
+        pixels_hwc = cv2.resize(pixels_hwc, inside, interpolation=cv2.INTER_AREA)
         height, width, _ = pixels_hwc.shape
     shrinks = height >= size and width >= size
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC

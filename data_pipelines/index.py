@@ -9,7 +9,6 @@ import collections
 import concurrent.futures
 import functools
 import hashlib
-import itertools
 import multiprocessing
 import pathlib
 import zipfile
@@ -26,7 +25,6 @@ from mmjax import config as config_lib
 from mmjax.config import Model
 
 VERSION = 1
-_BATCH = 64  # documents tokenized in one call
 _BAR_AFTER = 5.0  # seconds
 
 
@@ -120,19 +118,17 @@ def _columns(documents: Iterator[Document], tokenizer: Tokenizer) -> dict:
     """The arrays of one index file."""
     table = collections.defaultdict(list)
     kinds: dict[str, int] = {}
-    while batch := list(itertools.islice(documents, _BATCH)):
-        flat = [s for document in batch for s in document.segments]
-        texts = [s.text for s in flat if isinstance(s, Text)]
-        counts = iter(map(len, tokenizer.encode_all(texts)))
-        for segment in flat:
+    for document in documents:
+        for segment in document.segments:
             text = isinstance(segment, Text)
-            table["tokens"].append(next(counts) if text else 0)
+            count = len(tokenizer.encode(segment.text)) if text else 0
+            table["tokens"].append(count)
             table["image"].append(not text)
             table["loss"].append(text and segment.loss)
             table["width"].append(0 if text else segment.width)
             table["height"].append(0 if text else segment.height)
-        table["segments"] += [len(document.segments) for document in batch]
-        table["kind"] += [kinds.setdefault(d.kind, len(kinds)) for d in batch]
+        table["segments"].append(len(document.segments))
+        table["kind"].append(kinds.setdefault(document.kind, len(kinds)))
     types = {
         "segments": np.int64, "tokens": np.int32, "image": np.bool_, "loss": np.bool_,
         "width": np.int32, "height": np.int32, "kind": np.uint8,

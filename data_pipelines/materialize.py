@@ -1,5 +1,6 @@
 """Planned rows to arrays: records read, tokenized, decoded, laid out in pool groups."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from data_pipelines.tokenizer import Tokenizer
 from mmjax import config as config_lib
 from mmjax.batch import Batch, Share
 from mmjax.config import Config
+
+Fault = tuple[int, int]  # (source, document) with an image that can't be decoded
 
 
 class Corpus(NamedTuple):
@@ -34,65 +37,55 @@ class Materials(NamedTuple):
     corpora: tuple[Corpus | None, ...]  # by source; None: never drawn from
 
 
-class Group(NamedTuple):
-    """One pool group, or the box of it that a share holds."""
-
-    batch: Batch  # Z = 1
-    faults: tuple[tuple[int, int], ...]  # (source, document) of chunks with grey images
-
-
 class _Places(NamedTuple):
-    """The images of a chunk, one entry an image."""
+    """The images of a chunk."""
 
-    segment: np.ndarray  # number of the segment in its document
-    slot: np.ndarray  # first slot in the group
+    slots: dict[int, int]  # first slot in the group, by number of the segment
     stop: int  # the first slot after them
 
     def indices(self, image_tokens: int) -> dict[int, int]:
         """Where the image tokens of each segment begin in the group's."""
-        firsts = (self.slot * image_tokens).tolist()
-        return dict(zip(self.segment.tolist(), firsts))
+        return {segment: slot * image_tokens for segment, slot in self.slots.items()}
 
 
 def assemble(
-    materials: Materials, rows: Sequence[PlannedRow], share: Share | None = None
-) -> Group:
-    """The planned rows of one group as arrays, or the rows and slots of a share.
+    materials: Materials, rows: Sequence[PlannedRow], share: Share, out: Batch
+) -> list[Fault]:
+    """Writes a share's rows and slots of one group into `out`, an empty one (Z = 1).
 
     Slots are numbered in row order, images in reading order. An image that can't be
     decoded is grey and its chunk's loss masked; a share therefore decodes the images of
-    its rows even where another one holds their slots. Raises ValueError naming the
-    shard and record where one is corrupt or hasn't the tokens that the index says.
+    its rows even where another one holds their slots. Returns (source, document) of
+    each such chunk. Raises ValueError naming the shard and record where one is corrupt
+    or hasn't the tokens that the index says.
     """
-    shape = materials.shape
-    low, high = share.rows if share else (0, shape.rows)
-    box = share.slots if share else (0, shape.capacity)
-    batch = stream.empty(shape, materials.tokenizer.pad, high - low, box[1] - box[0])
+    low, high = share.rows
+    first, stop = share.slots
     faults, slot = [], 0
     for number, planned in enumerate(rows):
         row = number - low if low <= number < high else None
         if row is not None:
-            batch.sources_ZR[0, row] = planned.source
+            out.sources_ZR[0, row] = planned.source
         at = 0
         for segment, chunk in enumerate(planned.row.chunks, start=1):
             corpus = materials.corpora[planned.source]
             assert corpus is not None
             places = _places(corpus.documents, chunk, slot)
-            held = max(slot, box[0]) < min(places.stop, box[1])
+            held = max(slot, first) < min(places.stop, stop)
             slot = places.stop
             if row is None and not held:
                 continue
             segments = _segments(corpus, chunk.document)
-            good = _decode(batch, segments, places, box[0], row is not None)
+            good = _decode(out, segments, places, first, row is not None)
             if row is None:
                 continue
             document = _encode(materials, corpus, segments, chunk.document, places)
             if not good:
                 document.predicted[:] = False
                 faults.append((planned.source, chunk.document))
-            stream.lay(batch, row, at, segment, document, chunk)
+            stream.lay(out, row, at, segment, document, chunk)
             at += chunk.stop - chunk.start
-    return Group(batch, tuple(faults))
+    return faults
 
 
 def documents_batch(
@@ -107,30 +100,23 @@ def documents_batch(
     is padding without loss. Raises ValueError for a document that is longer than a row
     or has an image that can't be decoded.
     """
-    pixels = [[s for s in d if isinstance(s, Image)] for d in documents]
-    costs = [
-        config_lib.image_cost(
-            config.model,
-            np.array([image.width for image in row], np.int64),
-            np.array([image.height for image in row], np.int64),
-        )
-        for row in pixels
-    ]
-    slots = sum(int(cost.slots.sum()) for cost in costs)
+    pictures = [[s for s in d if isinstance(s, Image)] for d in documents]
+    costs = [_costs(config, row) for row in pictures]
+    used = sum(slots for row in costs for slots, _ in row)
     multiple = config.data.pool_multiple
-    capacity = max(1, -(-slots // multiple)) * multiple
+    capacity = max(1, -(-used // multiple)) * multiple
     shape = stream.shape_of(config, capacity)._replace(rows=len(documents))
-    batch = stream.empty(shape, tokenizer.pad, shape.rows, capacity)
+    batch = stream.empty(1, shape, tokenizer.pad, shape.rows, capacity)
     slot = 0
     for row, (segments, cost) in enumerate(zip(documents, costs)):
         numbers = [i for i, s in enumerate(segments) if isinstance(s, Image)]
-        firsts = slot + _before(cost.slots)
-        places = _Places(np.array(numbers, np.int64), firsts[:-1], int(firsts[-1]))
-        slot = places.stop
+        slots = itertools.accumulate((slots for slots, _ in cost), initial=slot)
+        *firsts, slot = slots
+        places = _Places(dict(zip(numbers, firsts)), slot)
         if not _decode(batch, segments, places, 0, True):
             raise ValueError(f"document {row}: an image can't be decoded")
         indices = places.indices(shape.image_tokens)
-        whole = stream.encode(tokenizer, segments, cost.positions, indices)
+        whole = stream.encode(tokenizer, segments, [n for _, n in cost], indices)
         length = len(whole.x) - 1
         if length > shape.row_tokens:
             raise ValueError(
@@ -143,14 +129,33 @@ def documents_batch(
     return batch
 
 
+def _costs(config: Config, pictures: Sequence[Image]) -> list[tuple[int, int]]:
+    """Slots and positions of each image."""
+    width = np.array([image.width for image in pictures], np.int64)
+    height = np.array([image.height for image in pictures], np.int64)
+    cost = config_lib.image_cost(config.model, width, height)
+    return list(zip(cost.slots.tolist(), cost.positions.tolist()))
+
+
+def _columns(documents: Documents, document: int, column: np.ndarray) -> list:
+    """A column's values for the segments of a document (lists: few and short)."""
+    start, stop = documents.segment_start[document : document + 2].tolist()
+    return column[start:stop].tolist()
+
+
 def _places(documents: Documents, chunk: Chunk, slot: int) -> _Places:
     """The images whose positions lie in the chunk, in slots from `slot` on."""
-    own = slice(*documents.segment_start[chunk.document : chunk.document + 2])
-    start = 1 + _before(documents.segment_tokens[own])[:-1]  # position 0 is BOS
-    inside = (start >= chunk.start) & (start < chunk.stop)
-    segment = np.flatnonzero(inside & documents.segment_image[own])
-    slots = slot + _before(documents.segment_slots[own][segment])
-    return _Places(segment, slots[:-1], int(slots[-1]))
+    columns = (
+        documents.segment_image, documents.segment_tokens, documents.segment_slots,
+    )  # fmt: skip
+    values = [_columns(documents, chunk.document, column) for column in columns]
+    slots, position = {}, 1  # position 0 is BOS
+    for number, (image, tokens, cost) in enumerate(zip(*values)):
+        if image and chunk.start <= position < chunk.stop:
+            slots[number] = slot
+            slot += cost
+        position += tokens
+    return _Places(slots, slot)
 
 
 def _decode(
@@ -162,12 +167,12 @@ def _decode(
     """
     held = batch.pixels_ZChwc.shape[1]
     good = True
-    for segment, slot in zip(places.segment.tolist(), (places.slot - low).tolist()):
+    for segment, slot in places.slots.items():
         image = segments[segment]
         assert isinstance(image, Image)
-        if 0 <= slot < held:
-            batch.real_ZC[0, slot] = True
-            good &= images.decode(image.data, batch.pixels_ZChwc[0, slot])
+        if low <= slot < low + held:
+            batch.real_ZC[0, slot - low] = True
+            good &= images.decode(image.data, batch.pixels_ZChwc[0, slot - low])
         elif needed:
             square = np.empty(batch.pixels_ZChwc.shape[2:], np.uint8)
             good &= images.decode(image.data, square)
@@ -177,9 +182,9 @@ def _decode(
 def _segments(corpus: Corpus, document: int) -> tuple[Segment, ...]:
     """The segments of a record, texts and images where the index has them."""
     segments = corpus.reader.document(document).segments
-    own = slice(*corpus.documents.segment_start[document : document + 2])
-    image = corpus.documents.segment_image[own]
-    if [isinstance(s, Image) for s in segments] != image.tolist():
+    columns = corpus.documents
+    image = _columns(columns, document, columns.segment_image)
+    if [isinstance(segment, Image) for segment in segments] != image:
         raise _mismatch(corpus, document, "other segments than")
     return segments
 
@@ -193,13 +198,13 @@ def _encode(
 ) -> Stream:
     """The stream of a record, its tokens checked against the index."""
     columns = corpus.documents
-    own = slice(*columns.segment_start[document : document + 2])
-    tokens, image = columns.segment_tokens[own], columns.segment_image[own]
+    tokens = _columns(columns, document, columns.segment_tokens)
+    of_images = [n for n, s in zip(tokens, segments) if isinstance(s, Image)]
     indices = places.indices(materials.shape.image_tokens)
-    result = stream.encode(materials.tokenizer, segments, tokens[image], indices)
-    if not np.array_equal(result.lengths, tokens):
-        found = f"segments of {result.lengths.tolist()} tokens instead of"
-        raise _mismatch(corpus, document, f"{found} {tokens.tolist()} as")
+    result = stream.encode(materials.tokenizer, segments, of_images, indices)
+    if result.lengths != tokens:
+        found = f"segments of {result.lengths} tokens instead of {tokens} as"
+        raise _mismatch(corpus, document, found)
     return result
 
 
@@ -209,8 +214,3 @@ def _mismatch(corpus: Corpus, document: int, found: str) -> ValueError:
         f"{path}: record {record} has {found} in its index: the shard or the tokenizer "
         "changed, index again"
     )
-
-
-def _before(values: np.ndarray) -> np.ndarray:
-    """Sums of the values before each place, int64 [len(values) + 1]."""
-    return np.concatenate([[0], np.cumsum(values, dtype=np.int64)])

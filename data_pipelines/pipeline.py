@@ -1,14 +1,14 @@
 """The pipeline: opens prepared corpora, plans them, and yields batches by number."""
 
+import contextlib
 import functools
-import itertools
 import logging
 import pathlib
 from collections.abc import Generator, Sequence
 
 from data_pipelines import index, loader, materialize, plan, pools, stream
-from data_pipelines.loader import Reading
-from data_pipelines.materialize import Corpus, Group, Materials
+from data_pipelines.loader import Reading, Work
+from data_pipelines.materialize import Corpus, Fault, Materials
 from data_pipelines.plan import SourcePlan
 from data_pipelines.pools import GlobalPlan
 from data_pipelines.records import Document
@@ -97,14 +97,19 @@ class Pipeline:
             (0, self.plan.groups_per_batch), (0, shape.rows), (0, shape.capacity)
         )
         count = share.groups[1] - share.groups[0]
-        make = functools.partial(_make, self.plan, self._materials, share)
-        groups = loader.groups(make, start * count, stop * count, self._reading)
-        try:
-            while parts := list(itertools.islice(groups, count)):
-                self._count_faults(parts)
-                yield loader.join(parts)
-        finally:
-            groups.close()
+        empty = functools.partial(
+            stream.empty,
+            shape=shape,
+            pad=self.tokenizer.pad,
+            rows=share.rows[1] - share.rows[0],
+            slots=share.slots[1] - share.slots[0],
+        )
+        fill = functools.partial(_fill, self.plan, self._materials, share)
+        made = loader.batches(Work(empty, fill, count), start, stop, self._reading)
+        with contextlib.closing(made):
+            for batch, faults in made:
+                self._count_faults(faults)
+                yield batch
 
     def documents_of(self, step: int) -> list[list[tuple[tuple[int, int], ...]]]:
         """(source, document) of each chunk of a batch, by group and row; segment order.
@@ -131,8 +136,8 @@ class Pipeline:
             raise ValueError(f"source {source} has no weight, so it isn't opened")
         return corpus
 
-    def _count_faults(self, parts: Sequence[Group]) -> None:
-        for source, document in itertools.chain(*(part.faults for part in parts)):
+    def _count_faults(self, faults: Sequence[Fault]) -> None:
+        for source, document in faults:
             corpus = self._corpus(source)
             self.faults[corpus.name] += 1
             if (source, document) not in self._logged:
@@ -174,10 +179,10 @@ def _open(
     )
 
 
-def _make(
-    planned: GlobalPlan, materials: Materials, share: Share, number: int
-) -> Group:
-    """The share's group of this number, counted through all batches from batch 0 on."""
+def _fill(
+    planned: GlobalPlan, materials: Materials, share: Share, number: int, out: Batch
+) -> list[Fault]:
+    """Writes the share's group of this number, counted from those of batch 0 on."""
     first, stop = share.groups
     step, z = divmod(number, stop - first)
-    return materialize.assemble(materials, planned.group(step, first + z), share)
+    return materialize.assemble(materials, planned.group(step, first + z), share, out)

@@ -42,7 +42,7 @@ class Stream(NamedTuple):
     x: np.ndarray  # int32 [positions + 1]
     predicted: np.ndarray  # bool [positions + 1]: counts as a target
     image: np.ndarray  # int32 [positions + 1]: index in the group's image tokens
-    lengths: np.ndarray  # int64 [segments]: entries of each
+    lengths: list[int]  # entries of each segment
 
 
 def encode(
@@ -57,26 +57,27 @@ def encode(
     the first index of an image by the number of its segment (without one: no image, as
     in parts of the document that lie in another row).
     """
-    texts = [segment.text for segment in segments if isinstance(segment, Text)]
-    encoded, lengths = iter(tokenizer.encode_all(texts)), iter(image_lengths)
-    parts, predicted, ends = [[tokenizer.bos]], [False], False
-    for segment in segments:
+    of_images = iter(image_lengths)
+    x, predicted, ends = [tokenizer.bos], [False], False
+    lengths, ranges = [], []
+    for number, segment in enumerate(segments):
+        start = len(x)
         if isinstance(segment, Text):
-            parts.append(next(encoded))
+            x += tokenizer.encode(segment.text)
             ends = segment.loss
+            predicted += [ends] * (len(x) - start)
         else:
-            parts.append([tokenizer.image] * int(next(lengths)))
-        predicted.append(isinstance(segment, Text) and segment.loss)
-    parts.append([tokenizer.eos])
+            x += [tokenizer.image] * next(of_images)
+            predicted += [False] * (len(x) - start)
+            if number in image_indices:
+                ranges.append((start, len(x), image_indices[number]))
+        lengths.append(len(x) - start)
+    x.append(tokenizer.eos)
     predicted.append(ends)
-    counts = np.array([len(part) for part in parts], np.int64)
-    x = np.concatenate([np.asarray(part, np.int32) for part in parts])
     image = np.full(len(x), NO_IMAGE, np.int32)
-    starts = np.cumsum(counts)
-    for number, index in image_indices.items():
-        start, stop = starts[number], starts[number + 1]
+    for start, stop, index in ranges:
         image[start:stop] = np.arange(index, index + stop - start)
-    return Stream(x, np.repeat(predicted, counts), image, counts[1:-1])
+    return Stream(np.array(x, np.int32), np.array(predicted), image, lengths)
 
 
 def shape_of(config: Config, capacity: int) -> Shape:
@@ -90,9 +91,9 @@ def shape_of(config: Config, capacity: int) -> Shape:
     )
 
 
-def empty(shape: Shape, pad: int, rows: int, slots: int) -> Batch:
-    """A group of this shape, but so many rows and slots, with nothing but padding."""
-    grid = (1, rows, shape.row_tokens)
+def empty(groups: int, shape: Shape, pad: int, rows: int, slots: int) -> Batch:
+    """Groups of nothing but padding; each has so many of the shape's rows and slots."""
+    grid = (groups, rows, shape.row_tokens)
     square = (shape.image_size, shape.image_size, 3)
     return Batch(
         tokens_ZRT=np.full(grid, pad, np.int32),
@@ -102,15 +103,15 @@ def empty(shape: Shape, pad: int, rows: int, slots: int) -> Batch:
         positions_ZRT=np.zeros(grid, np.int32),
         images_ZRT=np.full(grid, NO_IMAGE, np.int32),
         sources_ZR=np.zeros(grid[:2], np.int32),
-        pixels_ZChwc=np.zeros((1, slots, *square), np.uint8),
-        real_ZC=np.zeros((1, slots), np.bool_),
+        pixels_ZChwc=np.zeros((groups, slots, *square), np.uint8),
+        real_ZC=np.zeros((groups, slots), np.bool_),
     )
 
 
 def lay(
     batch: Batch, row: int, at: int, segment: int, stream: Stream, chunk: Chunk
 ) -> None:
-    """Writes a chunk of the stream into a row of the batch's only group, from `at`."""
+    """Writes a chunk of the stream into a row of a batch of one group, from `at` on."""
     inputs = slice(chunk.start, chunk.stop)
     targets = slice(chunk.start + 1, chunk.stop + 1)
     length = chunk.stop - chunk.start

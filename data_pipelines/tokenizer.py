@@ -5,7 +5,7 @@ Control ids are never reached from text: a user's "<image>" or "</s>" is plain t
 
 import hashlib
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import sentencepiece
 
@@ -51,19 +51,12 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text, none of them a control id."""
-        return self.encode_all([text])[0]
-
-    def encode_all(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
-        """Ids of each text."""
         try:
-            batch = self._model.encode(list(texts), num_threads=threads)
+            if self._mark_ids and _WORD_MARK in text:
+                return self._encode_marks(text)
+            return self._model.encode(text)
         except (RuntimeError, TypeError) as error:  # half a surrogate pair
             raise ValueError(f"text is not valid unicode: {error}") from error
-        if self._mark_ids:
-            for i, text in enumerate(texts):
-                if _WORD_MARK in text:
-                    batch[i] = self._encode_marks(text)
-        return batch
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the ids; control ids give nothing."""
@@ -83,10 +76,8 @@ class Tokenizer:
         return ids if lossless and bare and all(map(self._model.is_byte, ids)) else []
 
     def _encode_marks(self, text: str) -> list[int]:
-        first, *rest = self._model.encode(text.split(_WORD_MARK))
-        for part in rest:
-            first += self._mark_ids + part
-        return first
+        first, *rest = map(self._model.encode, text.split(_WORD_MARK))
+        return first + [id for part in rest for id in self._mark_ids + part]
 
 
 def train(

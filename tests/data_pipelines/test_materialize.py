@@ -29,6 +29,15 @@ def materials(opened):
     return opened._materials
 
 
+def assembled(materials, rows, share=None):
+    """A group and its faults; the whole one unless a share is given."""
+    shape = materials.shape
+    share = share or Share((0, 1), (0, shape.rows), (0, shape.capacity))
+    sizes = (stop - start for start, stop in share[1:])
+    out = stream.empty(1, shape, materials.tokenizer.pad, *sizes)
+    return out, materialize.assemble(materials, rows, share, out)
+
+
 def equal(one, two):
     """Whether batches are the same, byte for byte."""
     return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(one, two))
@@ -73,8 +82,8 @@ def slow_row(world, planned, slot):
 def test_a_group_is_what_a_plain_loop_makes(world, opened, materials):
     for step, z in itertools.product(range(4), range(2)):
         rows = opened.plan.group(step, z)
-        batch, faults = materialize.assemble(materials, rows)
-        assert faults == ()
+        batch, faults = assembled(materials, rows)
+        assert faults == []
         slot = 0
         for r, planned in enumerate(rows):
             positions, pictures = slow_row(world, planned, slot)
@@ -98,7 +107,7 @@ def test_a_group_is_what_a_plain_loop_makes(world, opened, materials):
 @pytest.mark.parametrize("cuts", [(2, 2), (4, 1), (1, 4), (4, 4)])
 def test_shares_glued_together_are_the_group(opened, materials, cuts):
     rows = opened.plan.group(1, 0)
-    whole = materialize.assemble(materials, rows).batch
+    whole = assembled(materials, rows)[0]
     edges = [
         np.linspace(0, n, k + 1, dtype=int) for n, k in zip((4, opened.capacity), cuts)
     ]
@@ -106,7 +115,7 @@ def test_shares_glued_together_are_the_group(opened, materials, cuts):
     for low, high in row_boxes:
         for first, stop in slot_boxes:
             share = Share((0, 1), (low, high), (first, stop))
-            part = materialize.assemble(materials, rows, share).batch
+            part = assembled(materials, rows, share)[0]
             rows_ = [array[:, low:high] for array in whole[:7]]
             slots = [array[:, first:stop] for array in whole[7:]]
             assert equal(part, [*rows_, *slots])
@@ -120,9 +129,7 @@ def test_every_token_and_image_of_the_epoch_comes_once(world, opened, materials)
     tokens, pictures = {}, 0
     for chunk in chunks:
         row = PlannedRow(1, Row((chunk,), chunk.stop - chunk.start, 0))
-        batch = materialize.assemble(
-            materials, [row, *[PlannedRow(0, EMPTY)] * 3]
-        ).batch
+        batch, _ = assembled(materials, [row, *[PlannedRow(0, EMPTY)] * 3])
         length = chunk.stop - chunk.start
         tokens[chunk.document, chunk.start] = batch.targets_ZRT[0, 0, :length].tolist()
         pictures += int(batch.real_ZC.sum())
@@ -170,13 +177,9 @@ def test_a_damaged_image_is_grey_and_only_its_chunk_has_no_loss(opened, material
     victim = rows[r].row.chunks[1].document
     reader = Damaged(materials.corpora[0].reader, victim)
     broken = with_corpus(materials, 0, reader=reader)
-    whole, (batch, faults) = (
-        materialize.assemble(m, rows).batch
-        if m is materials
-        else materialize.assemble(m, rows)
-        for m in (materials, broken)
-    )
-    assert faults == ((0, victim),)
+    whole, _ = assembled(materials, rows)
+    batch, faults = assembled(broken, rows)
+    assert faults == [(0, victim)]
     chunk_RT = whole.segments_ZRT[0] == 2
     chunk_RT &= np.arange(len(rows))[:, None] == r
     assert whole.loss_mask_ZRT[0][chunk_RT].any()
@@ -189,16 +192,16 @@ def test_a_damaged_image_is_grey_and_only_its_chunk_has_no_loss(opened, material
     # A process that holds the row but not the slot masks it, too.
     far = (0, 1) if slots[0] else (1, 2)
     share = Share((0, 1), (r, r + 1), far)
-    part = materialize.assemble(broken, rows, share)
-    assert np.array_equal(part.batch.loss_mask_ZRT, expected[:, r : r + 1])
-    assert part.faults == faults
+    part, also = assembled(broken, rows, share)
+    assert np.array_equal(part.loss_mask_ZRT, expected[:, r : r + 1])
+    assert also == faults
 
 
 def test_another_tokenizer_is_noticed(opened, materials, tmp_path):
     other = tokenizer.train(["quite other words"], tmp_path / "o.model", 300)
     rows = opened.plan.group(0, 0)
     with pytest.raises(ValueError, match=r"shard-0000\d.*: record \d+ has segments of"):
-        materialize.assemble(materials._replace(tokenizer=other), rows)
+        assembled(materials._replace(tokenizer=other), rows)
 
 
 def test_changed_segments_are_noticed(opened, materials):
@@ -213,7 +216,7 @@ def test_changed_segments_are_noticed(opened, materials):
     broken = with_corpus(materials, 0, reader=Swapped())
     row = PlannedRow(0, Row((Chunk(0, 0, 5),), 5, 1))
     with pytest.raises(ValueError, match="record 0 has other segments"):
-        materialize.assemble(broken, [row])
+        assembled(broken, [row])
 
 
 def test_documents_become_rows_of_their_own(world):

@@ -58,11 +58,6 @@ def test_impossible_sizes_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_batch_is_its_texts_one_by_one(own):
-    texts = ["", "a red", "\u2581", "ball\n" * 50]
-    assert own.encode_all(texts) == [own.encode(text) for text in texts]
-
-
 def test_it_survives_pickling(own):
     copy = pickle.loads(pickle.dumps(own))
     assert copy.encode("A red\u2581ball") == own.encode("A red\u2581ball")

@@ -1,0 +1,198 @@
+"""How fast rows are materialized, against bare decoding and resizing, on one core.
+
+    python -m benchmarks.data                      # images of the sample world
+    python -m benchmarks.data --images=DIR         # JPEGs of a folder
+
+Both sides decode the same images, in turn, round by round; rates are per second of CPU
+time of the process, so other work on the machine disturbs them little. "bare" is
+simplejpeg and OpenCV on bytes in memory. "rows" is everything that a batch needs, in
+one thread of the loader: planning, reading shards, decoding into the batch, tokens,
+targets, masks and segments, joining groups. The aim is rows >= 80 % of bare.
+"""
+
+import argparse
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import simplejpeg
+
+import data_pipelines
+from data_pipelines import index, pipeline, shards, tokenizer
+from data_pipelines.pipeline import Pipeline
+from data_pipelines.prepare import sample_world
+from data_pipelines.records import Document, Image, Text
+from mmjax import config as config_lib
+from mmjax.config import Config, Mixture, Source
+
+CAPTION = "A photograph of people, animals and things outdoors, number {}, in daylight."
+
+
+class Rates(NamedTuple):
+    """Per second of CPU time."""
+
+    images: float
+    tokens: float  # positions of documents, image tokens among them
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--images", type=pathlib.Path, help="folder of JPEG files")
+    parser.add_argument("--image_size", type=int, nargs="+", help="default 224 378")
+    parser.add_argument("--image_tokens", type=int, default=144)
+    parser.add_argument("--row_tokens", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batches", type=int, default=4, help="of 8 rows, in a round")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as root:
+        what = prepare(pathlib.Path(root), args.images)
+        print(f"{what}; medians of {args.rounds} rounds, per CPU second")
+        print("| rows | pixels | bare images/s | images/s | tokens/s | ratio |")
+        print("|---|---|---|---|---|---|")
+        for size in args.image_size or ([224, 378] if args.images else [64]):
+            config = make_config(root, "captions", size, args)
+            print(image_line(pipeline.open(config), size, args))
+        text = pipeline.open(make_config(root, "text", 16, args))
+        rates = [measure(text, steps) for steps in rounds(args)]
+        tokens = statistics.median(rate.tokens for rate in rates)
+        print(f"| text | | | | {tokens:,.0f} | |")
+
+
+def prepare(root: pathlib.Path, folder: pathlib.Path | None) -> str:
+    """Makes captions/train and text/train in `root`; says what they are."""
+    if folder is None:
+        spec = config_lib.SampleWorld(
+            captions=1000, interleaved=100, texts=1000, heldout=10, questions=10
+        )
+        sample_world.ensure(root, spec, progress=False)
+        return "images of the sample world"
+    files = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg")
+    )
+    if not files:
+        raise SystemExit(f"--images={folder}: no .jpg or .jpeg files")
+    captions = [photo(path.read_bytes(), n) for n, path in enumerate(files)]
+    source = pathlib.Path(data_pipelines.__file__).parent.parent
+    texts = [Document((Text(p.read_text()),)) for p in source.rglob("mmjax/**/*.py")]
+    flat = [s.text for d in captions + texts for s in d.segments if isinstance(s, Text)]
+    words = tokenizer.train(flat, root / "tokenizer.model", 2000)
+    for name, documents in (("captions", captions), ("text", texts)):
+        shards.write(root / name / "train", documents, 2)
+        index.build(root / name / "train", words)
+    return f"{len(files)} JPEG files of {folder}"
+
+
+def photo(data: bytes, number: int) -> Document:
+    """A caption document of a JPEG file."""
+    height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
+    return Document((Image(data, width, height), Text(CAPTION.format(number))))
+
+
+def make_config(root: str, source: str, size: int, args: argparse.Namespace) -> Config:
+    """Rows of one source alone, made by one thread."""
+    return Config(
+        steps=args.batches * (args.rounds + 1),
+        model=config_lib.Model(
+            vit=config_lib.ViT(image_size=size),
+            connector=config_lib.Connector(tokens=args.image_tokens),
+        ),
+        data=config_lib.Data(
+            root=root,
+            sources=(Source(source),),
+            row_tokens=args.row_tokens,
+            rows_per_batch=8,
+            rows_per_pool=4,
+            pool_multiple=4,
+            block_batches=args.batches,
+            threads=1,
+            prefetch=1,
+        ),
+        mixture=Mixture(weights=(1,)),
+    )
+
+
+def rounds(args: argparse.Namespace) -> Iterator[range]:
+    """Batches of each round; those before the first warm everything up."""
+    for start in range(args.batches, args.batches * (args.rounds + 1), args.batches):
+        yield range(start, start + args.batches)
+
+
+def image_line(opened: Pipeline, size: int, args: argparse.Namespace) -> str:
+    """A line of the table: bare decoding and materialization in turn."""
+    measure(opened, range(args.batches))
+    ratios, rates, bares = [], [], []
+    for steps in rounds(args):
+        data = encoded(opened, steps)
+        bare = bare_rate(data, size)
+        rate = measure(opened, steps)
+        again = bare_rate(data, size)
+        bares.append((bare + again) / 2)
+        rates.append(rate)
+        ratios.append(rate.images / bares[-1])
+    median = statistics.median
+    return (
+        f"| captions | {size} | {median(bares):,.0f} "
+        f"| {median(rate.images for rate in rates):,.0f} "
+        f"| {median(rate.tokens for rate in rates):,.0f} | {median(ratios):.0%} |"
+    )
+
+
+def encoded(opened: Pipeline, steps: range) -> list[bytes]:
+    """The encoded images of some batches."""
+    return [
+        segment.data
+        for step in steps
+        for group in opened.documents_of(step)
+        for row in group
+        for place in row
+        for segment in opened.document(*place).segments
+        if isinstance(segment, Image)
+    ]
+
+
+def bare_rate(data: list[bytes], size: int) -> float:
+    """Images a CPU second of nothing but decoding and resizing."""
+    out_hwc = np.empty((size, size, 3), np.uint8)
+
+    def decode() -> None:
+        for image in data:
+            side = min(map(int, simplejpeg.decode_jpeg_header(image)[:2]))
+            least = size if side >= 2 * size else 0
+            pixels_hwc = simplejpeg.decode_jpeg(
+                image, min_height=least, min_width=least
+            )
+            if pixels_hwc.shape != out_hwc.shape:
+                method = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
+                cv2.resize(pixels_hwc, (size, size), dst=out_hwc, interpolation=method)
+
+    return len(data) / cpu_seconds(decode)
+
+
+def measure(opened: Pipeline, steps: range) -> Rates:
+    """Images and tokens of batches a CPU second."""
+    images = tokens = 0
+
+    def materialize() -> None:
+        nonlocal images, tokens
+        for batch in opened.batches(steps.start, steps.stop):
+            images += int(batch.real_ZC.sum())
+            tokens += int((batch.segments_ZRT > 0).sum())
+
+    seconds = cpu_seconds(materialize)
+    return Rates(images / seconds, tokens / seconds)
+
+
+def cpu_seconds(work: Callable[[], None]) -> float:
+    """CPU time that all threads of the process spend on it."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+if __name__ == "__main__":
+    main()
