@@ -33,7 +33,11 @@ class Checkpointer:
         self._manager = _open(_absolute(directory), options)
 
     def latest_step(self) -> int | None:
-        """The newest complete checkpoint; None where there is none yet."""
+        """The newest complete checkpoint; None where there is none yet.
+
+        Waits for one that is being written.
+        """
+        self.wait()
         return self._manager.latest_step()
 
     def save(self, step: int, state: State, meta: dict[str, Any]) -> None:
@@ -68,7 +72,7 @@ class Checkpointer:
         return state, items["meta"]
 
     def wait(self) -> None:
-        """Returns when all that was saved is on disk."""
+        """Returns when all that was saved is on disk; raises what writing it raised."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
