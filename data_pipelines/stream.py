@@ -58,26 +58,31 @@ def encode(
     in parts of the document that lie in another row).
     """
     of_images = iter(image_lengths)
-    x, predicted, ends = [tokenizer.bos], [False], False
-    lengths, ranges = [], []
-    for number, segment in enumerate(segments):
-        start = len(x)
+    texts = {
+        number: tokenizer.encode(segment.text)
+        for number, segment in enumerate(segments)
+        if isinstance(segment, Text)
+    }
+    lengths = [
+        len(texts[number]) if number in texts else next(of_images)
+        for number in range(len(segments))
+    ]
+    entries = 1 + sum(lengths) + 1
+    x = np.full(entries, tokenizer.image, np.int32)
+    predicted = np.zeros(entries, np.bool_)
+    image = np.full(entries, NO_IMAGE, np.int32)
+    x[0], x[-1] = tokenizer.bos, tokenizer.eos
+    start = 1
+    for number, (segment, length) in enumerate(zip(segments, lengths)):
+        stop = start + length
         if isinstance(segment, Text):
-            x += tokenizer.encode(segment.text)
-            ends = segment.loss
-            predicted += [ends] * (len(x) - start)
-        else:
-            x += [tokenizer.image] * next(of_images)
-            predicted += [False] * (len(x) - start)
-            if number in image_indices:
-                ranges.append((start, len(x), image_indices[number]))
-        lengths.append(len(x) - start)
-    x.append(tokenizer.eos)
-    predicted.append(ends)
-    image = np.full(len(x), NO_IMAGE, np.int32)
-    for start, stop, index in ranges:
-        image[start:stop] = np.arange(index, index + stop - start)
-    return Stream(np.array(x, np.int32), np.array(predicted), image, lengths)
+            x[start:stop] = texts[number]
+            predicted[start:stop] = predicted[-1] = segment.loss
+        elif number in image_indices:
+            index = image_indices[number]
+            image[start:stop] = np.arange(index, index + length)
+        start = stop
+    return Stream(x, predicted, image, lengths)
 
 
 def shape_of(config: Config, capacity: int) -> Shape:
