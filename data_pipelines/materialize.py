@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines import images, stream
+from data_pipelines.buffers import Recycler
 from data_pipelines.chunks import Documents
 from data_pipelines.plan import Chunk
 from data_pipelines.pools import PlannedRow
@@ -85,6 +86,7 @@ def assemble(
                 faults.append((planned.source, chunk.document))
             stream.lay(out, row, at, segment, document, chunk)
             at += chunk.stop - chunk.start
+    _clear(out)
     return faults
 
 
@@ -106,7 +108,7 @@ def documents_batch(
     multiple = config.data.pool_multiple
     capacity = max(1, -(-used // multiple)) * multiple
     shape = stream.shape_of(config, capacity)._replace(rows=len(documents))
-    batch = stream.empty(1, shape, tokenizer.pad, shape.rows, capacity)
+    batch = stream.empty(1, shape, tokenizer.pad, shape.rows, capacity, Recycler())
     slot = 0
     for row, (segments, cost) in enumerate(zip(documents, costs)):
         numbers = [i for i, s in enumerate(segments) if isinstance(s, Image)]
@@ -126,6 +128,7 @@ def documents_batch(
         if not complete:
             whole.x[-1], whole.predicted[-1] = tokenizer.pad, False
         stream.lay(batch, row, 0, 1, whole, Chunk(row, 0, length))
+    _clear(batch)
     return batch
 
 
@@ -177,6 +180,11 @@ def _decode(
             square = np.empty(batch.pixels_ZChwc.shape[2:], np.uint8)
             good &= images.decode(image.data, square)
     return good
+
+
+def _clear(batch: Batch) -> None:
+    """Blackens the slots that hold no image."""
+    batch.pixels_ZChwc[~batch.real_ZC] = 0
 
 
 def _segments(corpus: Corpus, document: int) -> tuple[Segment, ...]:

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Generator, Sequence
 
 from data_pipelines import index, loader, materialize, plan, pools, stream
+from data_pipelines.buffers import Recycler
 from data_pipelines.loader import Reading, Work
 from data_pipelines.materialize import Corpus, Fault, Materials
 from data_pipelines.plan import SourcePlan
@@ -82,6 +83,7 @@ class Pipeline:
         self.faults = {corpus.name: 0 for corpus in materials.corpora if corpus}
         self._materials = materials
         self._reading = reading
+        self._recycler = Recycler()
         self._logged: set[tuple[int, int]] = set()
 
     def batches(
@@ -103,6 +105,7 @@ class Pipeline:
             pad=self.tokenizer.pad,
             rows=share.rows[1] - share.rows[0],
             slots=share.slots[1] - share.slots[0],
+            recycler=self._recycler,
         )
         fill = functools.partial(_fill, self.plan, self._materials, share)
         made = loader.batches(Work(empty, fill, count), start, stop, self._reading)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_pipelines.buffers import Recycler
 from data_pipelines.plan import Chunk
 from data_pipelines.records import Segment, Text
 from data_pipelines.tokenizer import Tokenizer
@@ -96,8 +97,13 @@ def shape_of(config: Config, capacity: int) -> Shape:
     )
 
 
-def empty(groups: int, shape: Shape, pad: int, rows: int, slots: int) -> Batch:
-    """Groups of nothing but padding; each has so many of the shape's rows and slots."""
+def empty(
+    groups: int, shape: Shape, pad: int, rows: int, slots: int, recycler: Recycler
+) -> Batch:
+    """Groups of nothing but padding; each has so many of the shape's rows and slots.
+
+    The pixels are those of some earlier batch.
+    """
     grid = (groups, rows, shape.row_tokens)
     square = (shape.image_size, shape.image_size, 3)
     return Batch(
@@ -108,7 +114,7 @@ def empty(groups: int, shape: Shape, pad: int, rows: int, slots: int) -> Batch:
         positions_ZRT=np.zeros(grid, np.int32),
         images_ZRT=np.full(grid, NO_IMAGE, np.int32),
         sources_ZR=np.zeros(grid[:2], np.int32),
-        pixels_ZChwc=np.zeros((groups, slots, *square), np.uint8),
+        pixels_ZChwc=recycler.empty((groups, slots, *square)),
         real_ZC=np.zeros((groups, slots), np.bool_),
     )
 

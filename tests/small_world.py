@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 
 from data_pipelines import index, shards, stream, tokenizer
+from data_pipelines.buffers import Recycler
 from data_pipelines.materialize import Fault
 from data_pipelines.records import Document, Image, Text
 from mmjax import config as config_lib
@@ -114,5 +115,10 @@ def fill_with_backends(number: int, out: Batch) -> list[Fault]:
 
 
 empty_batch = functools.partial(
-    stream.empty, shape=stream.Shape(1, 4, 1, 1, 2), pad=0, rows=1, slots=1
+    stream.empty,
+    shape=stream.Shape(1, 4, 1, 1, 2),
+    pad=0,
+    rows=1,
+    slots=1,
+    recycler=Recycler(),
 )

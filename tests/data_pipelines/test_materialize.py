@@ -7,6 +7,7 @@ import pytest
 import small_world
 
 from data_pipelines import images, materialize, pipeline, stream, tokenizer
+from data_pipelines.buffers import Recycler
 from data_pipelines.plan import Chunk, Row
 from data_pipelines.pools import EMPTY, PlannedRow
 from data_pipelines.records import Document, Image, Text
@@ -34,7 +35,8 @@ def assembled(materials, rows, share=None):
     shape = materials.shape
     share = share or Share((0, 1), (0, shape.rows), (0, shape.capacity))
     sizes = (stop - start for start, stop in share[1:])
-    out = stream.empty(1, shape, materials.tokenizer.pad, *sizes)
+    out = stream.empty(1, shape, materials.tokenizer.pad, *sizes, Recycler())
+    out.pixels_ZChwc[:] = 200  # what an earlier batch left
     return out, materialize.assemble(materials, rows, share, out)
 
 
@@ -101,6 +103,7 @@ def test_a_group_is_what_a_plain_loop_makes(world, opened, materials):
                 images.decode(picture.data, expected)
                 assert np.array_equal(batch.pixels_ZChwc[0, slot], expected)
                 slot += 1
+        assert not batch.pixels_ZChwc[0, slot:].any()
         assert batch.real_ZC[0].tolist() == [i < slot for i in range(opened.capacity)]
 
 

@@ -5,6 +5,7 @@ import pytest
 import small_world
 
 from data_pipelines import stream
+from data_pipelines.buffers import Recycler
 from data_pipelines.plan import Chunk
 from data_pipelines.records import Image, Text
 
@@ -20,7 +21,7 @@ def world(tmp_path_factory):
 def laid(world, segments, indices, chunk, at=0):
     """A batch with one chunk in row 1, as segment 5."""
     words = world.tokenizer
-    batch = stream.empty(1, SHAPE, words.pad, 2, 3)
+    batch = stream.empty(1, SHAPE, words.pad, 2, 3, Recycler())
     count = sum(isinstance(s, Image) for s in segments)
     document = stream.encode(words, segments, [2] * count, indices)
     stream.lay(batch, 1, at, 5, document, chunk)
@@ -76,7 +77,7 @@ def test_loss_lies_on_text_with_a_flag_and_the_end_follows_the_last_text(world):
 
 
 def test_empty_groups_have_the_shape_and_types_of_a_batch():
-    batch = stream.empty(5, SHAPE, 9, 2, 3)
+    batch = stream.empty(5, SHAPE, 9, 2, 3, Recycler())
     assert batch.pixels_ZChwc.shape == (5, 3, 4, 4, 3)
     assert batch.pixels_ZChwc.dtype == np.uint8
     assert batch.tokens_ZRT.shape == (5, 2, 12)
