@@ -11,7 +11,7 @@ import numpy as np
 
 from mmjax import config as config_lib
 from mmjax import sharding, step
-from mmjax.batch import NO_IMAGE, Batch
+from mmjax.batch import NO_IMAGE, Batch, Share
 from mmjax.config import Config
 from mmjax.models import vlm
 
@@ -53,7 +53,7 @@ def config(**optim) -> Config:
             row_tokens=16,
             rows_per_batch=8,
             rows_per_pool=2,
-            pool_capacity=4,
+            pool_capacity=8,
             pool_multiple=4,
         ),
         optim=config_lib.Optim(**{"peak_lr": 1e-2, "warmup_steps": 2, **optim}),
@@ -124,6 +124,17 @@ def mesh(shape: tuple[int, int, int]) -> Any:
     """The mesh of this shape, over the first devices."""
     devices = jax.devices()[: int(np.prod(shape))]
     return sharding.make_mesh(config_lib.Mesh(*shape), devices)
+
+
+def part_of(whole: Batch, held: Share) -> Batch:
+    """The box of a host batch that a process holds."""
+    groups, rows, slots = (slice(*edges) for edges in held)
+    return Batch(
+        *(
+            array[groups, slots if name in ("pixels_ZChwc", "real_ZC") else rows]
+            for name, array in zip(Batch._fields, whole, strict=True)
+        )
+    )
 
 
 @contextlib.contextmanager
