@@ -151,7 +151,7 @@ def _load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> di
     path = _path(directory, info, tokenizer)
     if not path.is_file():
         others = sorted(directory.glob(path.name.split(".index-")[0] + ".index-*.npz"))
-        again = "index them for it (data_pipelines.index.build)"
+        again = "index them for it (python -m data_pipelines.prepare index)"
         if others:
             raise ValueError(
                 f"tokenizer {tokenizer.path} doesn't match the shards in {directory}: "

@@ -123,25 +123,21 @@ def write_manifest(
 ) -> dict:
     """Writes and returns the manifest of shards that `write_shard` described."""
     infos = sorted(shard_infos, key=lambda info: info["file"])
-    totals = {
-        name: sum(info[name] for info in infos)
-        for name in ("records", "bytes", "duplicates", "images", "characters")
-    }
-    sums = {}
+    summed = ("records", "bytes", "duplicates", "images", "characters")
+    totals: dict[str, Any] = {name: sum(i[name] for i in infos) for name in summed}
     for name in ("kinds", "licences"):
         counter = sum((collections.Counter(i[name]) for i in infos), _NONE)
-        sums[name] = dict(sorted(counter.items()))
-    kinds = len(sums["kinds"])
+        totals[name] = dict(sorted(counter.items()))
+    kinds = len(totals["kinds"])
     if kinds > _MAX_KINDS:
         raise ValueError(
-            f"{directory}: {kinds} kinds of documents, at most {_MAX_KINDS}"
+            f"{directory}: {kinds} kinds of documents: at most {_MAX_KINDS}"
         )
     manifest = {
         "format": FORMAT,
         "record_version": records.VERSION,
         "code_version": mmjax.__version__,
         **totals,
-        **sums,
         "shards": infos,
         "extra": extra or {},
     }
@@ -184,9 +180,8 @@ class ShardReader:
         self.manifest = read_manifest(directory)
         infos = self.manifest["shards"]
         self._files = [info["file"] for info in infos]
-        self._starts = list(
-            itertools.accumulate((info["records"] for info in infos), initial=0)
-        )
+        counts = (info["records"] for info in infos)
+        self._starts = list(itertools.accumulate(counts, initial=0))
         for info in infos:
             self._check(info)
         self._open, self._lock = collections.OrderedDict(), threading.Lock()
