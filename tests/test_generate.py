@@ -95,28 +95,26 @@ def test_a_row_ends_before_its_stop_token_and_the_others_go_on():
 
 
 def test_the_image_changes_what_is_said():
-    lengths = [7, 7]
-    batch = prompts(lengths, 14)
+    lengths = [7, 7, 7]
+    batch = prompts(lengths, 20)
     batch.tokens_ZRT[0, 1] = batch.tokens_ZRT[0, 0]
     found = generate.greedy(*tiny(), batch, np.array([lengths]), 6, ())
-    other = batch._replace(pixels_ZChwc=batch.pixels_ZChwc[:, ::-1])
+    other = batch._replace(pixels_ZChwc=batch.pixels_ZChwc[:, [1, 0, 2]])
     swapped = generate.greedy(*tiny(), other, np.array([lengths]), 6, ())
-    first, second = np.asarray(found.tokens_ZRT)[0].tolist()
+    first, second, third = np.asarray(found.tokens_ZRT)[0].tolist()
     assert first != second
-    assert np.asarray(swapped.tokens_ZRT)[0].tolist() == [second, first]
+    assert np.asarray(swapped.tokens_ZRT)[0].tolist() == [second, first, third]
 
 
 def test_an_empty_row_is_left_alone_and_changes_nothing():
-    batch = prompts([7, 9], 20)
-    found = generate.greedy(*tiny(), batch, np.array([[7, 9]]), 6, ())
+    batch = prompts([7, 9, 5], 20)
+    found = generate.greedy(*tiny(), batch, np.array([[7, 9, 5]]), 6, ())
     padded = generate.pad(batch, 1, 4, 4)
-    assert padded.tokens_ZRT.shape == (1, 4, 20)
-    assert padded.pixels_ZChwc.shape[:2] == padded.real_ZC.shape == (1, 4)
-    lengths = np.array([[7, 9, 0, 0]])
+    lengths = np.array([[7, 9, 5, 0]])
     more = generate.greedy(*tiny(), padded, lengths, 6, ())
-    np.testing.assert_array_equal(more.tokens_ZRT[:, :2], found.tokens_ZRT)
-    assert not np.asarray(more.tokens_ZRT[:, 2:]).any()
-    assert np.asarray(more.counts_ZR).tolist() == [[6, 6, 0, 0]]
+    np.testing.assert_array_equal(more.tokens_ZRT[:, :3], found.tokens_ZRT)
+    assert not np.asarray(more.tokens_ZRT[:, 3:]).any()
+    assert np.asarray(more.counts_ZR).tolist() == [[6, 6, 6, 0]]
 
 
 def test_a_mesh_of_8_devices_says_what_one_device_says():
@@ -150,14 +148,14 @@ def test_padding_adds_empty_groups_rows_and_slots_only():
 
 
 def test_logits_are_those_of_the_loss():
-    lengths = [9, 9]
-    batch = prompts(lengths, 16)
-    found = generate.greedy(*tiny(), batch, np.array([lengths]), 1, ())
+    lengths = [9, 9, 9]
+    batch = prompts(lengths, 20)
+    found = generate.greedy(*tiny(), batch, np.array([lengths]), 6, ())
     model, params = tiny()
     outputs = jax.jit(model.apply)(params, batch)
-    targets_ZRT = np.zeros((1, 2, 16), np.int32)
+    targets_ZRT = np.zeros((1, 3, 20), np.int32)
     targets_ZRT[0, :, 8] = np.asarray(found.tokens_ZRT)[0, :, 0]
-    loss = cross_entropy.chunked(*outputs, jnp.asarray(targets_ZRT), 8)
+    loss = cross_entropy.chunked(*outputs, jnp.asarray(targets_ZRT), 20)
     assert np.asarray(loss.hit_ZRT)[0, :, 8].all()
 
 

@@ -20,11 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int32, UInt8
 
-from mmjax.batch import Batch
+from mmjax.batch import NO_IMAGE, Batch
 from mmjax.evals import heldout
 
 # (source, document number) of each segment of each row, nested [Z][R][segments].
 Documents = Sequence[Sequence[Sequence[tuple[int, int]]]]
+
+Held = jax.Array | np.ndarray  # on the devices, or fetched
 
 
 class Score(NamedTuple):
@@ -131,6 +133,18 @@ def exchanged(batch: Batch) -> tuple[Batch, Bool[Array, "Z C"]]:
     return batch._replace(pixels_ZChwc=other_ZChwc), changed_ZC
 
 
+class _Seen(NamedTuple):
+    """What the host must know of a batch, from both passes."""
+
+    hit_ZRT: Bool[Held, "Z R T"]
+    other_hit_ZRT: Bool[Held, "Z R T"]  # with the images exchanged
+    changed_ZC: Bool[Held, "Z C"]
+    mask_ZRT: Bool[Held, "Z R T"]
+    segments_ZRT: Int32[Held, "Z R T"]
+    images_ZRT: Int32[Held, "Z R T"]
+    targets_ZRT: Int32[Held, "Z R T"]
+
+
 def _replies(
     eval_step: heldout.EvalStep,
     params: Any,
@@ -140,35 +154,36 @@ def _replies(
 ) -> Iterable[tuple[tuple[int, int], Reply]]:
     """Yields the reply of every segment of a batch, keyed by its document."""
     other, changed_ZC = exchanged(batch)
-    hit_ZRT, other_hit_ZRT, changed_ZC, host = heldout.fetch(
-        (
+    seen = heldout.fetch(
+        _Seen(
             eval_step(params, batch).hit_ZRT,
             eval_step(params, other).hit_ZRT,
             changed_ZC,
-            batch._replace(pixels_ZChwc=np.zeros(0, np.uint8)),
+            batch.loss_mask_ZRT,
+            batch.segments_ZRT,
+            batch.images_ZRT,
+            batch.targets_ZRT,
         )
     )
     for z, group in enumerate(documents):
         for r, row in enumerate(group):
             for segment, key in enumerate(row, 1):
-                where_T = host.segments_ZRT[z, r] == segment
-                counted_T = where_T & host.loss_mask_ZRT[z, r]
-                slots = host.images_ZRT[z, r][where_T & (host.images_ZRT[z, r] >= 0)]
-                slots = np.unique(slots // image_tokens)
-                yield (
-                    key,
-                    Reply(
-                        _ids(host.targets_ZRT[z, r][counted_T]),
-                        bool(hit_ZRT[z, r][counted_T].all()),
-                        bool(other_hit_ZRT[z, r][counted_T].all()),
-                        len(slots),
-                        int(changed_ZC[z, slots].sum()),
-                    ),
-                )
+                yield key, _reply(seen, z, r, segment, image_tokens)
 
 
-def _ids(tokens: Int32[np.ndarray, " T"]) -> tuple[int, ...]:
-    return tuple(int(token) for token in tokens)
+def _reply(seen: _Seen, z: int, r: int, segment: int, image_tokens: int) -> Reply:
+    """The reply of one segment of a row."""
+    where_T = seen.segments_ZRT[z, r] == segment
+    counted_T = where_T & seen.mask_ZRT[z, r]
+    images_T = seen.images_ZRT[z, r][where_T]
+    slots = np.unique(images_T[images_T != NO_IMAGE] // image_tokens)
+    return Reply(
+        tuple(int(token) for token in seen.targets_ZRT[z, r][counted_T]),
+        bool(seen.hit_ZRT[z, r][counted_T].all()),
+        bool(seen.other_hit_ZRT[z, r][counted_T].all()),
+        len(slots),
+        int(seen.changed_ZC[z, slots].sum()),
+    )
 
 
 def _join(first: Reply, second: Reply) -> Reply:
