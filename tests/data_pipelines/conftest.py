@@ -12,7 +12,7 @@ from data_pipelines.records import Document, Image, Text
 from mmjax import config as config_lib
 from mmjax.config import Config, Source
 
-WORDS = [
+WORDS = (
     "a",
     "red",
     "blue",
@@ -22,12 +22,9 @@ WORDS = [
     "cube",
     "lies",
     "near",
-    "the",
     "of",
-    "and",
     "17",
-    "rolls",
-]
+)
 
 
 class World(NamedTuple):
