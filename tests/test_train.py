@@ -8,12 +8,14 @@ import threading
 import jax
 import numpy as np
 import pytest
+import synthetic
+import tiny_run
+from tiny_run import ROWS, STEPS, make_config
 
 from data_pipelines.prepare import sample_world
-from mmjax import checkpoint, config, metrics, optim, run_setup, step, train
+from mmjax import checkpoint, metrics, optim, sharding, step, train
 from mmjax.models import vlm
 
-STEPS = 6
 CLOCKED = ("seconds_per_step", "data_wait_share")
 
 
@@ -23,7 +25,8 @@ def _compile_once(tmp_path_factory):
     old = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    yield
+    with synthetic.quick_compilation():
+        yield
     jax.config.update("jax_compilation_cache_dir", old)
 
 
@@ -31,46 +34,8 @@ def _compile_once(tmp_path_factory):
 def world(tmp_path_factory):
     """A folder with a tiny sample world."""
     root = tmp_path_factory.mktemp("world")
-    sample_world.ensure(root, spec(), progress=False)
+    sample_world.ensure(root, tiny_run.spec(), progress=False)
     return root
-
-
-def spec():
-    return config.SampleWorld(
-        enabled=True, captions=80, interleaved=40, texts=40, heldout=8, questions=2,
-        image_size=16, vocab_size=400,
-    )  # fmt: skip
-
-
-def make_config(world, **changes):
-    """A run of 6 steps of 8 rows on 8 devices; log lines of 2 steps."""
-    made = config.Config(
-        steps=STEPS,
-        model=config.Model(
-            vit=config.ViT(
-                image_size=16, patch_size=8, width=16, layers=1, heads=2, mlp_width=32,
-                remat="none",
-            ),
-            connector=config.Connector(tokens=4, heads=2),
-            decoder=config.Decoder(
-                vocab_size=512, width=16, layers=1, heads=2, kv_heads=2, head_size=8,
-                mlp_width=32, remat="none",
-            ),
-            dtype="float32", attention_block=32, loss_chunk=32,
-        ),
-        data=config.Data(
-            root=str(world), sample_world=spec(), row_tokens=64, rows_per_batch=8,
-            rows_per_pool=8, pool_multiple=8, threads=1, block_batches=4,
-        ),
-        optim=config.Optim(peak_lr=1e-2, warmup_steps=1),
-        mesh=config.Mesh(1, 8, 1),
-        checkpoint=config.Checkpoint(every=4, asynchronous=False),
-        log=config.Log(every=2, tensorboard=False),
-        evaluation=config.Evaluation(
-            every=3, rows=4, questions="questions/heldout", samples=2
-        ),
-    )  # fmt: skip
-    return dataclasses.replace(made, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +48,7 @@ def finished(world, tmp_path_factory):
 
 def weights(workdir, made):
     """The parameters of a run's last checkpoint, by path."""
-    mesh = run_setup.sharding.make_mesh(made.mesh)
+    mesh = sharding.make_mesh(made.mesh)
     shapes = step.abstract_state(vlm.build(made.model), made, mesh).params
     return optim.flatten(checkpoint.load_weights(str(workdir), shapes))
 
@@ -110,8 +75,10 @@ def test_a_run_leaves_curves_checkpoints_summary_and_report(finished):
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["steps"] == STEPS
     assert summary["questions"]["colour"] == 2
-    assert sum(d["rows"] for d in summary["delivered"].values()) == STEPS * 8
-    assert summary["delivered"]["captions"]["rows"] == pytest.approx(STEPS * 3.6, abs=1)
+    assert sum(d["rows"] for d in summary["delivered"].values()) == STEPS * ROWS
+    assert summary["delivered"]["captions"]["rows"] == pytest.approx(
+        STEPS * ROWS * 0.45, abs=1
+    )
     page = (finished / "report.html").read_text()
     assert "<svg" in page
     resolved = json.loads((finished / "config.json").read_text())
@@ -215,7 +182,7 @@ def test_a_run_can_start_from_another_run_s_weights_alone(world, finished, tmp_p
 
 def test_a_corrupt_shard_is_named(tmp_path):
     root = tmp_path / "world"
-    sample_world.ensure(root, spec(), progress=False)
+    sample_world.ensure(root, tiny_run.spec(), progress=False)
     (shard,) = (root / "captions/train").glob("*.array_record")
     data = bytearray(shard.read_bytes())
     middle = slice(len(data) // 4, len(data) // 2)
