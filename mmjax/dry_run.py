@@ -30,25 +30,29 @@ def show(config: Config) -> None:
     Raises ValueError for what is wrong with patterns of parameters and the mesh. Data
     that aren't there are said to be missing, and the rest is printed.
     """
+    for line in lines(config):
+        print(line, flush=True)
+
+
+def lines(config: Config) -> Iterator[str]:
+    """The lines that `show` prints."""
     mesh, mesh_note = _mesh(config)
     opened, data_note = _open(config)
-    model = vlm.build(config.model)
-    table = inventory.describe(model, config, mesh)
-    sections: list[tuple[str, Iterator[str]]] = [
-        ("config", iter([json.dumps(_resolved(config, mesh, opened), indent=2)])),
-        ("parameters", _parameters(table)),
-        ("mesh", iter([mesh_note])),
-        ("data", iter([data_note])),
+    rows = inventory.describe(vlm.build(config.model), config, mesh)
+    trainable = frozenset(row.path for row in rows if row.trainable)
+    resolved = json.dumps(_resolved(config, mesh, opened), indent=2)
+    sections: list[tuple[str, Iterable[str]]] = [
+        ("config", [resolved]),
+        ("parameters", _parameters(rows)),
+        ("mesh", [mesh_note]),
+        ("data", [data_note]),
+        ("mixture", _mixture(config, opened) if opened else []),
+        ("FLOPs of a step", _flops(config, opened, trainable)),
+        ("memory of one device", _memory(config, mesh, opened)),
     ]
-    if opened is not None:
-        sections.append(("mixture", _mixture(config, opened)))
-    trainable = frozenset(row.path for row in table if row.trainable)
-    sections.append(("FLOPs of a step", _flops(config, opened, trainable)))
-    sections.append(("memory of one device", _memory(config, mesh, opened)))
-    for title, lines in sections:
-        print(f"\n== {title}")
-        for line in lines:
-            print(line)
+    for title, section in sections:
+        yield f"\n== {title}"
+        yield from section
 
 
 def _mesh(config: Config) -> tuple[Any, str]:
@@ -199,6 +203,8 @@ def _memory(config: Config, mesh: Any, opened: Pipeline | None) -> Iterator[str]
     capacity = config.data.pool_capacity or config.data.pool_multiple
     if opened is not None:
         capacity = opened.capacity
+    else:
+        yield f"(of {capacity} image slots a pool group: the data don't tell yet)"
     model = vlm.build(config.model)
     held = inventory.memory(model, config, mesh, capacity)
     for name, size in held.items():

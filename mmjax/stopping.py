@@ -25,7 +25,7 @@ class Stop:
     def reason(self, step: int) -> str:
         """Why to stop after this step; "" to go on. The same on all processes."""
         reason = self._signal
-        if not reason and self._deadline and time.monotonic() > self._deadline:
+        if not reason and self._deadline and time.monotonic() >= self._deadline:
             reason = f"max_hours={self._max_hours:g} are over"
         if jax.process_count() == 1:
             return reason
