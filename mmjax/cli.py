@@ -145,13 +145,7 @@ def parse(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> Launc
         raise ValueError(_explanation(path, error)) from error
     if len(rest) > 1:
         raise ValueError(f"{rest[1]!r}: not a flag (flags begin with --)")
-    if flag_values.coordinator and not 0 <= flag_values.process_id < max(
-        1, flag_values.processes
-    ):
-        raise ValueError(
-            f"--process_id={flag_values.process_id}: must be at least 0 and less than "
-            f"--processes={flag_values.processes}"
-        )
+    _check_processes(flag_values)
     config = _checked(path, flag_values.config)
     name = pathlib.Path(path.partition(":")[0]).stem
     return Launch(
@@ -162,6 +156,22 @@ def parse(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> Launc
         flag_values.processes,
         flag_values.process_id,
     )
+
+
+def _check_processes(flag_values: flags.FlagValues) -> None:
+    """Raises ValueError for numbers of processes that can't be."""
+    processes, process_id = flag_values.processes, flag_values.process_id
+    if flag_values.coordinator in ("", "auto"):
+        if processes != 1 or process_id != 0:
+            raise ValueError(
+                f"--processes={processes} --process_id={process_id}: need "
+                "--coordinator=HOST:PORT, where process 0 listens"
+            )
+    elif not 0 <= process_id < processes:
+        raise ValueError(
+            f"--process_id={process_id}: must be at least 0 and less than "
+            f"--processes={processes}"
+        )
 
 
 def _config_path(argv: list[str]) -> str:

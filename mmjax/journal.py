@@ -66,14 +66,12 @@ class Journal:
 
     def step(self, number: int, measured: dict[str, Any], cost: Cost) -> None:
         """Takes what a step measured; writes the record of the interval before last."""
-        now = time.perf_counter()
         host: Sums = {
             "steps": 1,
-            "seconds": now - self._since,
+            "seconds": self._lap(),
             "waited": cost.waited,
             "flops": cost.flops,
         }
-        self._since = now
         self._steps_taken.append(_Step(number, measured, host, cost.counts))
         if number % self._every == 0:
             self._fold(number - self._every)
@@ -81,7 +79,10 @@ class Journal:
     def flush(self) -> None:
         """Reads all steps, waiting for the last, and writes every complete record."""
         if self._steps_taken:
-            self._fold(self._steps_taken[-1].number)
+            last = self._steps_taken[-1]
+            jax.block_until_ready(last.measured)
+            last.host["seconds"] += self._lap()
+            self._fold(last.number)
 
     def write(self, step: int, record: Record) -> None:
         """Writes a record that something else measured, such as held-out losses."""
@@ -106,6 +107,12 @@ class Journal:
     def close(self) -> None:
         for writer in self._writers:
             writer.close()
+
+    def _lap(self) -> float:
+        """Seconds since this was last asked."""
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        return seconds
 
     def _fold(self, last: int) -> None:
         """Adds up the steps to number `last`, writing records on the way."""

@@ -128,6 +128,8 @@ def test_a_process_number_lies_below_the_number_of_processes(tmp_path):
     several = ("--coordinator=localhost:1", "--processes=2")
     assert parse(tmp_path, *several, "--process_id=1").process_id == 1
     assert "--process_id=2" in problem(tmp_path, *several, "--process_id=2")
+    assert "need --coordinator=HOST:PORT" in problem(tmp_path, "--processes=2")
+    assert parse(tmp_path, "--coordinator=auto").coordinator == "auto"
 
 
 PROGRAM = """

@@ -2,7 +2,11 @@
 
 import dataclasses
 import json
+import os
+import pathlib
 import signal
+import subprocess
+import sys
 import threading
 
 import jax
@@ -16,6 +20,7 @@ from data_pipelines.prepare import sample_world
 from mmjax import checkpoint, metrics, optim, sharding, step, train
 from mmjax.models import vlm
 
+ROOT = pathlib.Path(__file__).parent.parent
 CLOCKED = ("seconds_per_step", "data_wait_share")
 
 
@@ -104,6 +109,35 @@ def test_an_interrupted_run_becomes_bit_for_bit_the_uninterrupted_one(
     assert one.keys() == other.keys()
     for path, leaf in one.items():
         np.testing.assert_array_equal(leaf, other[path], path)
+
+
+def command(workdir, world, *flags):
+    """The README's command, shortened, on one device."""
+    short = [
+        "--config.steps=4", "--config.optim.warmup_steps=2", "--config.log.every=1",
+        "--config.evaluation.every=2", "--config.evaluation.questions=",
+        "--config.evaluation.samples=0", f"--config.data.root={world}",
+        f"--workdir={workdir}", "--config.data.sample_world.captions=600",
+        "--config.data.sample_world.interleaved=300",
+    ]  # fmt: skip
+    program = [sys.executable, "-m", "mmjax.train", "--config=configs/quickstart.py"]
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    done = subprocess.run(
+        [*program, *short, *flags], cwd=ROOT, env=environment, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_quickstart_resumes_bit_for_bit(tmp_path):
+    world, whole, parts = (tmp_path / name for name in ("world", "whole", "parts"))
+    command(whole, world)
+    for _ in range(3):
+        assert "stopped after" in command(parts, world, "--config.max_hours=1e-9")
+    assert "resumed at step 3 of 4" in command(parts, world)
+    assert records(parts) == records(whole)
 
 
 def test_a_signal_ends_a_run_with_a_checkpoint(world, tmp_path, capsys):
