@@ -46,9 +46,8 @@ class Journal:
         saved: Mapping[str, Any] | None = None,
     ):
         """`peak`: FLOP/s of all devices, if known; `saved`: `state()` to go on from."""
-        self._sources, self._steps, self._every, self._peak = (
-            sources, steps, every, peak,
-        )  # fmt: skip
+        self._sources, self._steps = sources, steps
+        self._every, self._peak = every, peak
         self._writers, self._screen = writers, screen
         saved = saved or {}
         self._window: Sums = dict(saved.get("window", {}))

@@ -35,9 +35,8 @@ def start(run: Run, checkpoints: Checkpointer, say: Callable[[str], None]) -> St
         _require_same_data(run, done, meta["data"])
         say(f"resumed at step {done} of {config.steps}")
         return Start(state, done, meta["journal"], meta["seconds"])
-    state = step.init_state(
-        run.model, config, run.mesh, jax.random.key(config.seed)
-    )  # fmt: skip
+    key = jax.random.key(config.seed)
+    state = step.init_state(run.model, config, run.mesh, key)
     if config.init_from:
         weights = checkpoint.load_weights(config.init_from, shapes.params)
         state = state._replace(params=weights)

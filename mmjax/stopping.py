@@ -1,6 +1,7 @@
 """Ending a run early but cleanly: by a signal or after a time, at the same step."""
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ class Stop:
 
         def note(number: int, _frame: object) -> None:
             self._signal = signal.Signals(number).name
+            sys.stderr.write(f"\nmmjax: {self._signal}: ending after this step\n")
             for each in SIGNALS:
                 signal.signal(each, before[each])
 

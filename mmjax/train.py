@@ -37,9 +37,8 @@ class Parts(NamedTuple):
     journal: Journal
     evaluation: Evaluation
     stop: Stop
-    clock: Callable[
-        [], float
-    ]  # seconds that the run has taken, earlier starts included
+    # Seconds that the run has taken, earlier starts included.
+    clock: Callable[[], float]
 
 
 def main(launch: cli.Launch) -> None:
@@ -57,7 +56,6 @@ def train(config: Config, workdir: pathlib.Path) -> None:
     began = time.monotonic()
     stop = Stop(config.max_hours, config.log.every)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(stop.listening())
         screen = _screen(stack)
         run = run_setup.set_up(config, workdir)
         checkpoints = Checkpointer(str(workdir / "checkpoints"), config.checkpoint)
@@ -73,7 +71,8 @@ def train(config: Config, workdir: pathlib.Path) -> None:
             stop,
             lambda: start.seconds + time.monotonic() - began,
         )
-        state, done, stopped = loop(parts, start)
+        with stop.listening():
+            state, done, stopped = loop(parts, start)
         if stopped:
             screen.say(
                 f"stopped after step {done} of {config.steps}: {stopped}; a checkpoint "
