@@ -19,7 +19,7 @@ COLOURS = {
     "white": (255, 255, 255),
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
-SIZES = {"small": 0.125, "large": 0.2}  # radius, in sides of the image
+SIZES = {"small": 0.145, "large": 0.21}  # radius, in sides of the image
 BACKGROUNDS = {
     "light grey": (196, 196, 196),
     "dark grey": (92, 92, 96),
@@ -30,11 +30,11 @@ BACKGROUNDS = {
     "brown": (118, 84, 58),
 }
 TEXTURES = ("plain", "speckled", "striped")
-THINGS = (1, 1, 1, 2, 2, 2, 3, 3, 4)  # how many things a scene has is drawn from this
+THINGS = (1, 1, 1, 1, 1, 2, 2, 2, 3, 4)  # a scene has one of these many
 SPLITS = ("train", "heldout")
 HELDOUT_SHARE = 10  # one description in this many is held out
 CONVERSE = {"left": "right", "right": "left", "above": "below", "below": "above"}
-GAP = 0.04  # between things, and between a thing and the border
+SHAKE = 0.035  # how far a thing may lie from the middle of its quarter
 
 
 class Thing(NamedTuple):
@@ -48,7 +48,7 @@ class Thing(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Things from left to right, on a background."""
+    """Things in reading order, each in its own quarter, on a background."""
 
     things: tuple[Thing, ...]
     background: str
@@ -95,34 +95,24 @@ def _draw(rng: random.Random, count: int) -> Scene:
     looks = set()
     while len(looks) < count:  # no two things of a scene have the same colour and shape
         looks.add((rng.choice(list(COLOURS)), rng.choice(SHAPES)))
-    sizes = [rng.choice(list(SIZES)) for _ in range(count)]
-    places = _places(rng, sizes)
+    looks = sorted(looks)
+    rng.shuffle(looks)
     things = [
-        Thing(size, colour, shape, x, y)
-        for size, (colour, shape), (x, y) in zip(sizes, sorted(looks), places)
+        Thing(rng.choice(list(SIZES)), colour, shape, x, y)
+        for (colour, shape), (x, y) in zip(looks, _places(rng, count))
     ]
     background, texture = rng.choice(list(BACKGROUNDS)), rng.choice(TEXTURES)
-    return Scene(tuple(sorted(things, key=lambda t: t.x)), background, texture)
+    return Scene(tuple(things), background, texture)
 
 
-def _places(rng: random.Random, sizes: list[str]) -> list[tuple[float, float]]:
-    """Centres without overlap: anywhere, or in quarters of the image if there are many.
+def _places(rng: random.Random, count: int) -> list[tuple[float, float]]:
+    """Centres in different quarters of the image, in reading order.
 
     Rounded, so that a scene is the same however it is written down.
     """
-    quarters = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)]
-    rng.shuffle(quarters)
-    side = 1.0 if len(sizes) <= 2 else 0.5
-    while True:
-        places = []
-        for size, (left, top) in zip(sizes, quarters):
-            corner = (0.0, 0.0) if side == 1.0 else (left, top)
-            low, high = SIZES[size] + GAP, side - SIZES[size] - GAP
-            x, y = (round(start + rng.uniform(low, high), 3) for start in corner)
-            places.append((x, y))
-        if side < 1.0 or len(places) == 1:
-            return places
-        reach = SIZES[sizes[0]] + SIZES[sizes[1]] + GAP
-        (x, y), (u, v) = places
-        if (x - u) ** 2 + (y - v) ** 2 > reach**2:
-            return places
+    quarters = sorted(rng.sample(range(4), count))
+
+    def shaken(half: int) -> float:
+        return round(0.25 + 0.5 * half + rng.uniform(-SHAKE, SHAKE), 3)
+
+    return [(shaken(quarter % 2), shaken(quarter // 2)) for quarter in quarters]

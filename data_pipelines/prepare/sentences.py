@@ -12,9 +12,8 @@ from data_pipelines.prepare.scenes import Scene, Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four")
 PLACES = (
-    ("in the upper left", "at the top", "in the upper right"),
-    ("on the left", "in the middle", "on the right"),
-    ("in the lower left", "at the bottom", "in the lower right"),
+    ("in the upper left", "in the upper right"),
+    ("in the lower left", "in the lower right"),
 )
 DIRECTIONS = {
     "left": "to the left of",
@@ -60,7 +59,7 @@ def sentence(words: str) -> str:
 
 def place(thing: Thing) -> str:
     """Where in the picture a thing is, as 'in the upper left'."""
-    return PLACES[min(2, int(thing.y * 3))][min(2, int(thing.x * 3))]
+    return PLACES[int(thing.y * 2)][int(thing.x * 2)]
 
 
 def relation(one: Thing, other: Thing) -> str:

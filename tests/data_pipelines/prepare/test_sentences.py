@@ -23,8 +23,8 @@ def test_both_captions_name_every_thing_and_rich_ones_where():
 
 
 def test_a_rich_caption_reads_as_vecaps_do():
-    large = scenes.Thing("large", "red", "circle", 0.2, 0.5)
-    small = scenes.Thing("small", "blue", "square", 0.8, 0.5)
+    large = scenes.Thing("large", "red", "circle", 0.25, 0.25)
+    small = scenes.Thing("small", "blue", "square", 0.75, 0.25)
     scene = scenes.Scene((large, small), "light grey", "plain")
     assert sentences.rich_caption(random.Random(0), scene) == (
         "A large red circle lies to the left of a small blue square on a plain light "
@@ -32,7 +32,7 @@ def test_a_rich_caption_reads_as_vecaps_do():
     )
     alone = scenes.Scene((small,), "pink", "striped")
     assert sentences.rich_caption(random.Random(0), alone) == (
-        "A small blue square lies on the right of a striped pink background ."
+        "A small blue square lies in the upper right of a striped pink background ."
     )
 
 
