@@ -109,6 +109,10 @@ def _model_problems(model: Model, data: Data) -> list[str]:
             f"{tokens}: average_pool needs the square of a number that divides the "
             f"encoder's grid of {grid} x {grid} patches"
         )
+    if vit.width % 4:
+        problems.append(
+            f"model.vit.width={vit.width}: must be a multiple of 4 (2-D positions)"
+        )
     if decoder.head_size % 2:
         problems.append(
             f"model.decoder.head_size={decoder.head_size}: must be even (rotary)"

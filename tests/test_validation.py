@@ -35,6 +35,7 @@ def test_the_default_config_is_valid():
         ("model__connector__kind", "resampler", "one of average_pool, mlp, perceiver"),
         ("model__dtype", "float16", "model.dtype='float16'"),
         ("model__vit__patch_size", 15, "must divide model.vit.image_size=378"),
+        ("model__vit__width", 1278, "must be a multiple of 4"),
         ("model__vit__heads", 7, "model.vit.heads=7: must divide"),
         ("model__decoder__kv_heads", 3, "must divide model.decoder.heads=20"),
         ("model__decoder__head_size", 127, "must be even"),

@@ -64,6 +64,12 @@ class Block(nn.Module):
         return x + mlp(normed), None
 
 
+def _grid_waves(key: Array, vit: config.ViT) -> Float[Array, "P E"]:
+    """Positions to start from: learned from noise, shapes take far longer to tell."""
+    del key
+    return jnp.asarray(positions.sincos(vit.image_size // vit.patch_size, vit.width))
+
+
 class ViT(nn.Module):
     """Pixels to patch features."""
 
@@ -80,8 +86,7 @@ class ViT(nn.Module):
         embed = layers.Linear(
             (x.shape[-1],), (vit.width,), self.dtype, True, name="patch_embed"
         )
-        shape = (config.patches(vit), vit.width)
-        table_PE = self.param("positions", nn.initializers.normal(0.02), shape)
+        table_PE = self.param("positions", _grid_waves, vit)
         height, width = pixels_ZChwc.shape[2:4]
         table_PE = positions.resize(table_PE, (height // size, width // size))
         x = embed(x) + table_PE.astype(self.dtype)

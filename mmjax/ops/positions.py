@@ -3,7 +3,23 @@
 import math
 
 import jax
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Float32
+
+
+def sincos(side: int, width: int) -> Float32[np.ndarray, "P E"]:
+    """Sines and cosines of the places on a side x side grid, in reading order.
+
+    A quarter of the width each for sine and cosine of the row, then of the column, at
+    wavelengths from 2 pi to 20,000 pi patches (MoCo v3, arXiv 2104.02057). `width` must
+    be a multiple of 4.
+    """
+    rate_e = 10_000.0 ** -(np.arange(width // 4) / (width // 4))
+    place_pe = np.arange(side)[:, None] * rate_e
+    wave_pe = np.concatenate([np.sin(place_pe), np.cos(place_pe)], axis=1)
+    rows = np.repeat(wave_pe, side, axis=0)
+    columns = np.tile(wave_pe, (side, 1))
+    return np.concatenate([rows, columns], axis=1).astype(np.float32)
 
 
 def resize(
