@@ -17,10 +17,17 @@ from jaxtyping import Array, Float, Int
 
 from mmjax.ops import attention, pointwise, rope
 
+_policies = jax.checkpoint_policies
+
+# What the backward pass keeps of a layer: everything; the products with parameters and
+# what attention names; the layer's input alone.
 REMATS: dict[str, Callable | None] = {
-    "none": jax.checkpoint_policies.everything_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    "full": jax.checkpoint_policies.nothing_saveable,
+    "none": None,
+    "dots": _policies.save_from_both_policies(
+        _policies.dots_with_no_batch_dims_saveable,
+        _policies.save_only_these_names("attention"),
+    ),
+    "full": _policies.nothing_saveable,
 }
 
 
@@ -36,8 +43,9 @@ def stack(block: type[nn.Module], layers: int, remat: str, arguments: int) -> Ca
     A block maps (x, *arguments) to (x, None); the arguments are the same for all
     layers. `remat` is a key of REMATS: what of a layer is kept for the backward pass.
     """
-    if remat != "none":
-        block = nn.remat(block, policy=REMATS[remat], prevent_cse=False)
+    policy = REMATS[remat]
+    if policy is not None:
+        block = nn.remat(block, policy=policy, prevent_cse=False)
     broadcast: Any = (nn.broadcast,) * arguments
     return nn.scan(
         block,
@@ -63,6 +71,12 @@ def pin(x: Array, *axes: str | tuple[str, ...] | None) -> Array:
 
     spec = [axis if divides(axis, size) else None for axis, size in zip(axes, x.shape)]
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
+
+
+def on_one_device() -> bool:
+    """No mesh, or a mesh of one device, is in force."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.empty or mesh.size == 1
 
 
 class LayerNorm(nn.Module):
@@ -103,7 +117,16 @@ class Linear(nn.Module):
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         init = fan_in(math.prod(self.inputs), self.gain)
         kernel = self.param("kernel", init, (*self.inputs, *self.outputs))
-        y = jnp.tensordot(x, kernel.astype(self.dtype), axes=len(self.inputs))
+        kernel = kernel.astype(self.dtype)
+        rows = x.shape[: x.ndim - len(self.inputs)]
+        if on_one_device():
+            # XLA's CPU backend is fast on products of two matrices only. Elsewhere
+            # the axes stay apart: merging two that are sharded would gather them.
+            inputs, outputs = math.prod(self.inputs), math.prod(self.outputs)
+            y = x.reshape(-1, inputs) @ kernel.reshape(inputs, outputs)
+            y = y.reshape(*rows, *self.outputs)
+        else:
+            y = jnp.tensordot(x, kernel, axes=len(self.inputs))
         if self.bias:
             bias = self.param("bias", nn.initializers.zeros, self.outputs)
             y = y + bias.astype(self.dtype)

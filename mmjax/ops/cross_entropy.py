@@ -1,5 +1,6 @@
 """Cross entropy over a large vocabulary, without all logits at the same time."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -31,30 +32,78 @@ def chunked(
     chunk = min(chunk, tokens)
     if tokens % chunk:
         raise ValueError(f"chunk={chunk}: must divide the {tokens} tokens of a row")
-    unembed_DV = unembed_DV.astype(hidden_ZRTD.dtype)
-    one = jax.checkpoint(_token_loss, prevent_cse=False)
-    if chunk == tokens:
-        return one(hidden_ZRTD, unembed_DV, targets_ZRT)
+    return _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, chunk)
 
-    def split(x):
-        parts = x.reshape(*x.shape[:2], tokens // chunk, chunk, *x.shape[3:])
-        return jnp.moveaxis(parts, 2, 0)
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, chunk) -> TokenLoss:
+    return _forward(hidden_ZRTD, unembed_DV, targets_ZRT, chunk)[0]
+
+
+def _forward(hidden_ZRTD, unembed_DV, targets_ZRT, chunk):
+    table_DV = unembed_DV.astype(hidden_ZRTD.dtype)
 
     def body(_, part):
-        return None, one(part[0], unembed_DV, part[1])
+        return None, _token_loss(part[0], table_DV, part[1])
 
-    _, losses = jax.lax.scan(body, None, (split(hidden_ZRTD), split(targets_ZRT)))
-    return jax.tree.map(
-        lambda x: jnp.moveaxis(x, 0, 2).reshape(targets_ZRT.shape), losses
-    )
+    parts = _split(hidden_ZRTD, chunk), _split(targets_ZRT, chunk)
+    _, losses = jax.lax.scan(body, None, parts)
+    loss = jax.tree.map(_join, losses)
+    return loss, (hidden_ZRTD, unembed_DV, targets_ZRT, loss.log_z_ZRT)
 
 
-def _token_loss(hidden_ZRTD, unembed_DV, targets_ZRT) -> TokenLoss:
-    logits_ZRTV = jnp.einsum(
-        "ZRTD,DV->ZRTV", hidden_ZRTD, unembed_DV, preferred_element_type=jnp.float32
-    )
+def _backward(chunk, residuals, d_loss: TokenLoss):
+    hidden_ZRTD, unembed_DV, targets_ZRT, log_z_ZRT = residuals
+    table_DV = unembed_DV.astype(hidden_ZRTD.dtype)
+
+    def body(d_unembed_DV, part):
+        hidden, targets, log_z, d_nll, d_log_z = part
+        share = jnp.exp(_logits(hidden, table_DV) - log_z[..., None])
+        d_logits = share * (d_nll + d_log_z)[..., None]
+        d_logits -= jnp.where(_is_target(targets, table_DV), d_nll[..., None], 0.0)
+        d_logits = d_logits.astype(hidden.dtype)
+        d_hidden = jnp.einsum("ZRTV,DV->ZRTD", d_logits, table_DV)
+        d_part_DV = _float32("ZRTD,ZRTV->DV", hidden, d_logits)
+        return d_unembed_DV + d_part_DV, d_hidden
+
+    wholes = hidden_ZRTD, targets_ZRT, log_z_ZRT, d_loss.nll_ZRT, d_loss.log_z_ZRT
+    parts = tuple(_split(whole, chunk) for whole in wholes)
+    zeros_DV = jnp.zeros(unembed_DV.shape, jnp.float32)
+    d_unembed_DV, d_hiddens = jax.lax.scan(body, zeros_DV, parts)
+    return _join(d_hiddens), d_unembed_DV.astype(unembed_DV.dtype), None
+
+
+_chunked.defvjp(_forward, _backward)
+
+_float32 = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
+
+def _split(whole, chunk: int):
+    """[Z, R, T, ...] to [T / chunk, Z, R, chunk, ...]."""
+    parts = whole.reshape(*whole.shape[:2], -1, chunk, *whole.shape[3:])
+    return jnp.moveaxis(parts, 2, 0)
+
+
+def _join(parts):
+    """What `_split` split."""
+    whole = jnp.moveaxis(parts, 0, 2)
+    return whole.reshape(*whole.shape[:2], -1, *whole.shape[4:])
+
+
+def _logits(hidden_ZRTD, table_DV) -> Float[Array, "Z R T V"]:
+    return _float32("ZRTD,DV->ZRTV", hidden_ZRTD, table_DV)
+
+
+def _is_target(targets_ZRT, table_DV) -> Bool[Array, "Z R T V"]:
+    # Compared, not gathered: no gather or scatter along a vocabulary that is sharded.
+    return targets_ZRT[..., None] == jnp.arange(table_DV.shape[-1])
+
+
+def _token_loss(hidden_ZRTD, table_DV, targets_ZRT) -> TokenLoss:
+    logits_ZRTV = _logits(hidden_ZRTD, table_DV)
     top_ZRT = jnp.max(logits_ZRTV, axis=-1)
-    picked_ZRT = jnp.take_along_axis(logits_ZRTV, targets_ZRT[..., None], axis=-1)
-    picked_ZRT = picked_ZRT[..., 0]
-    log_z_ZRT = jax.nn.logsumexp(logits_ZRTV, axis=-1)
+    is_target_ZRTV = _is_target(targets_ZRT, table_DV)
+    picked_ZRT = jnp.sum(jnp.where(is_target_ZRTV, logits_ZRTV, 0.0), axis=-1)
+    sum_ZRT = jnp.sum(jnp.exp(logits_ZRTV - top_ZRT[..., None]), axis=-1)
+    log_z_ZRT = top_ZRT + jnp.log(sum_ZRT)
     return TokenLoss(log_z_ZRT - picked_ZRT, log_z_ZRT, picked_ZRT >= top_ZRT)

@@ -1,0 +1,43 @@
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.ops import pointwise
+
+
+def random(*shape):
+    return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+
+
+def test_layer_norm_has_the_mean_and_deviation_it_is_told():
+    out = pointwise.layer_norm(
+        3 + 5 * random(4, 64), 2 * jnp.ones(64), jnp.ones(64), 0.0
+    )
+    np.testing.assert_allclose(out.mean(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(out.std(-1), 2, atol=1e-5)
+
+
+def test_rms_norm_divides_by_the_root_of_the_mean_square():
+    x = random(4, 64)
+    out = pointwise.rms_norm(x, jnp.full(64, 3.0), 1e-6)
+    np.testing.assert_allclose(
+        out, 3 * x / np.sqrt((x**2).mean(-1, keepdims=True)), rtol=1e-4
+    )
+
+
+def test_norms_of_bfloat16_have_float32_statistics():
+    x = jnp.full((1, 4096), 1.0, jnp.bfloat16)
+    out = pointwise.rms_norm(x, jnp.ones(4096), 0.0)
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(out, 1)  # 4096 ones don't add up in bfloat16
+
+
+def test_activations_are_their_formulas():
+    x = random(100)
+    normal = np.array([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x])
+    np.testing.assert_allclose(pointwise.gelu(x), x * normal, atol=1e-6)
+    logistic = 1 / (1 + np.exp(-1.702 * x))
+    np.testing.assert_allclose(pointwise.quick_gelu(x), x * logistic, atol=1e-6)
+    gated = x / (1 + np.exp(-x)) * x[::-1]
+    np.testing.assert_allclose(pointwise.swiglu(x, x[::-1]), gated, atol=1e-6)
