@@ -71,12 +71,12 @@ def _page(rng: random.Random, split: str) -> Draft:
                 asked.append(question)
         if not asked:
             asked = [q for q in [questions.ask(rng, scene, "count")] if q]
-        segments += [scene, *_lines(asked)]
+        segments += [scene, *_lines(asked, prompts=False)]
     return Draft("questions", segments)
 
 
-def _lines(asked: Iterable[Question]) -> list[Text]:
-    """Questions under one another.
+def _lines(asked: Iterable[Question], prompts: bool) -> list[Text]:
+    """Questions under one another; `prompts`: they are to be predicted, too.
 
     The line ends are not predicted, so that what follows an answer is the end of the
     document wherever the model has a say.
@@ -84,7 +84,7 @@ def _lines(asked: Iterable[Question]) -> list[Text]:
     lines: list[Text] = []
     for question in asked:
         lines += [Text("\n", loss=False)] if lines else []
-        lines += [Text(question.prompt), Text(question.answer)]
+        lines += [Text(question.prompt, loss=prompts), Text(question.answer)]
     return lines
 
 
@@ -138,7 +138,7 @@ def _text(rng: random.Random, split: str) -> Draft:
     match rng.randrange(4):
         case 0:
             asked = [texts.cloze(rng, split) for _ in range(rng.randint(2, 6))]
-            return Draft("puzzles", [*_lines(asked)])
+            return Draft("puzzles", _lines(asked, prompts=True))
         case 1:
             told = [texts.story(rng, scenes.draw(rng, split)) for _ in range(2)]
             return Draft("stories", [Text("\n".join(told))])

@@ -147,6 +147,7 @@ class Attention(nn.Module):
     backend: str
     block: int
     gain: float  # of the output projection
+    sharpness: float = 1.0  # gain of the query projection
 
     @nn.compact
     def __call__(
@@ -156,7 +157,7 @@ class Attention(nn.Module):
         segments: Int[Array, "Z R T"] | None = None,
         turn: rope.Rotation | None = None,
     ) -> Float[Array, "Z R T D"]:
-        q = self._project("query", self.width, self.heads)(x)
+        q = self._project("query", self.width, self.heads, self.sharpness)(x)
         k = self._project("key", self.source_width, self.kv_heads)(source)
         v = self._project("value", self.source_width, self.kv_heads)(source)
         if turn is not None:
@@ -175,9 +176,9 @@ class Attention(nn.Module):
         )
         return linear(out)
 
-    def _project(self, name: str, width: int, heads: int) -> Linear:
+    def _project(self, name: str, width: int, heads: int, gain: float = 1.0) -> Linear:
         outputs = (heads, self.head_size)
-        return Linear((width,), outputs, self.dtype, self.bias, name=name)
+        return Linear((width,), outputs, self.dtype, self.bias, gain, name=name)
 
 
 class Mlp(nn.Module):
