@@ -107,10 +107,12 @@ class Data:
     """Where the corpora lie and how their documents become batches."""
 
     root: str = ""
-    sources: tuple[Source, ...] = (
-        Source("captions"),
-        Source("interleaved"),
-        Source("text"),
+    sources: tuple[Source, ...] = dataclasses.field(
+        default_factory=lambda: (
+            Source("captions"),
+            Source("interleaved"),
+            Source("text"),
+        )
     )
     tokenizer: str = ""  # sentencepiece model; empty: tokenizer.model in data.root
     sample_world: SampleWorld = dataclasses.field(default_factory=SampleWorld)

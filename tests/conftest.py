@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 import pytest
 
@@ -15,6 +16,10 @@ from jaxtyping import install_import_hook
 
 # Annotations that cross a file border are checked while tests run.
 _hook = install_import_hook(["mmjax.ops", "mmjax.models"], "beartype.beartype")
+
+# A shell that starts tests in the background has SIGINT ignored, for all below it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -68,3 +68,13 @@ def test_every_image_costs_one_slot_and_the_connectors_tokens():
     cost = config_lib.image_cost(model, [640, 50, 1], [480, 900, 1])
     assert cost.slots.tolist() == [1, 1, 1]
     assert cost.positions.tolist() == [144, 144, 144]
+
+
+def test_what_is_set_in_one_config_leaves_others_alone():
+    changed = config_lib.Config()
+    changed.data.sources[0].name = "pictures"
+    changed.model.vit.width = 4
+    changed.mixture.weights = (1, 0, 0)
+    assert config_lib.Config().data.sources[0].name == "captions"
+    assert config_lib.Config() == config_lib.Config()
+    assert config_lib.Config() != changed

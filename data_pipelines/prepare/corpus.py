@@ -43,8 +43,8 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
     Everything is written beside `output` first and gets its name at the end. Raises
     ValueError where the request can't be met or Beam isn't installed.
     """
-    engine = _engine()
     words = Tokenizer(request.tokenizer) if request.tokenizer else None
+    engine = _engine()
     counts = _shard_counts(request)
     output = pathlib.Path(request.output)
     with _unfinished(output) as folder:
