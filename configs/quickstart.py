@@ -10,7 +10,7 @@ from mmjax import config as config_lib
 def get_config() -> config_lib.Config:
     """The run; every field can be overridden, such as `--config.steps=100`."""
     return config_lib.Config(
-        steps=400,
+        steps=600,
         model=config_lib.Model(
             vit=config_lib.ViT(
                 image_size=64,
@@ -42,17 +42,17 @@ def get_config() -> config_lib.Config:
             root="data/sample_world",
             sample_world=config_lib.SampleWorld(enabled=True),
             row_tokens=256,
-            rows_per_batch=16,
-            rows_per_pool=16,
+            rows_per_batch=8,
+            rows_per_pool=8,
             pool_multiple=4,
             threads=2,
         ),
         mixture=config_lib.Mixture(weights=(45, 45, 10)),
         optim=config_lib.Optim(peak_lr=2e-3, warmup_steps=40),
         mesh=config_lib.Mesh(data=1, fsdp=-1),
-        checkpoint=config_lib.Checkpoint(every=100, keep_last=2),
+        checkpoint=config_lib.Checkpoint(every=150, keep_last=2),
         log=config_lib.Log(every=10),
         evaluation=config_lib.Evaluation(
-            every=100, rows=32, questions="questions/heldout"
+            every=150, rows=32, questions="questions/heldout"
         ),
     )

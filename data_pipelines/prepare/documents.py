@@ -138,7 +138,7 @@ def _text(rng: random.Random, split: str) -> Draft:
     match rng.randrange(4):
         case 0:
             asked = [texts.cloze(rng, split) for _ in range(rng.randint(2, 6))]
-            return Draft("puzzles", _lines(asked, prompts=True))
+            return Draft("puzzles", [*_lines(asked, prompts=True)])
         case 1:
             told = [texts.story(rng, scenes.draw(rng, split)) for _ in range(2)]
             return Draft("stories", [Text("\n".join(told))])

@@ -29,7 +29,7 @@ def render(scene: Scene, side: int, seed: int) -> np.ndarray:
     full = side * OVERSAMPLE
     canvas = cv2.resize(image_hwc, (full, full), interpolation=cv2.INTER_NEAREST)
     for thing in scene.things:
-        _paint(canvas, thing, full)
+        _paint(canvas, thing, scenes.radius(scene, thing) * full)
     return cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
 
 
@@ -46,10 +46,9 @@ def _texture(name: str, side: int, seed: int) -> np.ndarray:
     return np.zeros((side, side), np.float32)
 
 
-def _paint(canvas: np.ndarray, thing: Thing, full: int) -> None:
+def _paint(canvas: np.ndarray, thing: Thing, radius: float) -> None:
     colour = scenes.COLOURS[thing.colour]
-    centre = np.array([thing.x, thing.y]) * full
-    radius = scenes.SIZES[thing.size] * full
+    centre = np.array([thing.x, thing.y]) * len(canvas)
     middle = (round(centre[0]), round(centre[1]))
     if thing.shape == "circle":
         cv2.circle(canvas, middle, round(radius), colour, -1)

@@ -20,6 +20,7 @@ COLOURS = {
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 SIZES = {"small": 0.145, "large": 0.21}  # radius, in sides of the image
+CLOSE_UP = 1.8  # a thing that is alone stands in the middle, this much larger
 BACKGROUNDS = {
     "light grey": (196, 196, 196),
     "dark grey": (92, 92, 96),
@@ -34,7 +35,7 @@ THINGS = (1, 1, 1, 1, 1, 2, 2, 2, 3, 4)  # a scene has one of these many
 SPLITS = ("train", "heldout")
 HELDOUT_SHARE = 10  # one description in this many is held out
 CONVERSE = {"left": "right", "right": "left", "above": "below", "below": "above"}
-SHAKE = 0.035  # how far a thing may lie from the middle of its quarter
+SHAKE = 0.035  # how far a thing may lie from the middle of its quarter, or of all
 
 
 class Thing(NamedTuple):
@@ -75,6 +76,11 @@ def split_of(scene: Scene) -> str:
     return SPLITS[int.from_bytes(digest, "big") % HELDOUT_SHARE == 0]
 
 
+def radius(scene: Scene, thing: Thing) -> float:
+    """Radius of a thing of the scene, in sides of the image."""
+    return SIZES[thing.size] * (CLOSE_UP if len(scene.things) == 1 else 1.0)
+
+
 def relation(a: Thing, b: Thing) -> str:
     """Where `a` is, seen from `b`: left, right, above, below, or '' if not clear."""
     x, y = a.x - b.x, a.y - b.y
@@ -106,13 +112,15 @@ def _draw(rng: random.Random, count: int) -> Scene:
 
 
 def _places(rng: random.Random, count: int) -> list[tuple[float, float]]:
-    """Centres in different quarters of the image, in reading order.
+    """Centres in different quarters of the image, in reading order; one: in the middle.
 
     Rounded, so that a scene is the same however it is written down.
     """
     quarters = sorted(rng.sample(range(4), count))
 
-    def shaken(half: int) -> float:
-        return round(0.25 + 0.5 * half + rng.uniform(-SHAKE, SHAKE), 3)
+    def shaken(middle: float) -> float:
+        return round(middle + rng.uniform(-SHAKE, SHAKE), 3)
 
-    return [(shaken(quarter % 2), shaken(quarter // 2)) for quarter in quarters]
+    if count == 1:
+        return [(shaken(0.5), shaken(0.5))]
+    return [(shaken(0.25 + q % 2 / 2), shaken(0.25 + q // 2 / 2)) for q in quarters]

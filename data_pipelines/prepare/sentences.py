@@ -59,6 +59,8 @@ def sentence(words: str) -> str:
 
 def place(thing: Thing) -> str:
     """Where in the picture a thing is, as 'in the upper left'."""
+    if max(abs(thing.x - 0.5), abs(thing.y - 0.5)) < 0.1:
+        return "in the middle"
     return PLACES[int(thing.y * 2)][int(thing.x * 2)]
 
 

@@ -39,7 +39,7 @@ def test_a_ring_shows_the_background_in_its_middle():
     pixels_hwc = drawing.render(scene, 64, 0)
     ground_c = np.array(scenes.BACKGROUNDS["light grey"])
     assert np.abs(pixels_hwc[32, 32] - ground_c).max() < 5
-    middle_of_ring = 32 - round(0.82 * scenes.SIZES["small"] * 64)
+    middle_of_ring = 32 - round(0.82 * scenes.radius(scene, thing) * 64)
     ring_c = pixels_hwc[32, middle_of_ring].astype(int)
     assert np.abs(ring_c - np.array(scenes.COLOURS["red"])).max() < 5
 

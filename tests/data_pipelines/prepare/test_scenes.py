@@ -17,11 +17,11 @@ def drawn():
 def test_things_lie_inside_and_do_not_overlap(drawn):
     for scene in drawn:
         for thing in scene.things:
-            radius = scenes.SIZES[thing.size]
+            radius = scenes.radius(scene, thing)
             assert radius < min(thing.x, thing.y, 1 - thing.x, 1 - thing.y)
         for a, b in itertools.combinations(scene.things, 2):
             apart = ((a.x - b.x) ** 2 + (a.y - b.y) ** 2) ** 0.5
-            assert apart > scenes.SIZES[a.size] + scenes.SIZES[b.size]
+            assert apart > scenes.radius(scene, a) + scenes.radius(scene, b)
 
 
 def test_a_description_belongs_to_one_split_only(drawn):
