@@ -9,7 +9,9 @@ shift
 setsid "$@" &
 leader=$!
 for _ in $(seq 600); do
-  if compgen -G "$workdir/checkpoints/[0-9]*" >/dev/null; then break; fi
+  # Orbax writes beside the final name and renames: digits alone are a whole one.
+  if find "$workdir/checkpoints" -maxdepth 1 -regex '.*/[0-9]+' 2>/dev/null |
+    grep -q .; then break; fi
   if ! kill -0 "$leader" 2>/dev/null; then
     echo "kill_and_resume: the run ended before its first checkpoint" >&2
     exit 1
