@@ -48,7 +48,7 @@ def get_config() -> config_lib.Config:
             threads=2,
         ),
         mixture=config_lib.Mixture(weights=(45, 45, 10)),
-        optim=config_lib.Optim(peak_lr=2e-3, warmup_steps=40),
+        optim=config_lib.Optim(peak_lr=1e-3, b2=0.99, warmup_steps=40),
         mesh=config_lib.Mesh(data=1, fsdp=-1),
         checkpoint=config_lib.Checkpoint(every=150, keep_last=2),
         log=config_lib.Log(every=10),
