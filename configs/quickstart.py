@@ -10,11 +10,11 @@ from mmjax import config as config_lib
 def get_config() -> config_lib.Config:
     """The run; every field can be overridden, such as `--config.steps=100`."""
     return config_lib.Config(
-        steps=600,
+        steps=700,
         model=config_lib.Model(
             vit=config_lib.ViT(
                 image_size=64,
-                patch_size=8,
+                patch_size=16,
                 width=128,
                 layers=4,
                 heads=4,
@@ -22,7 +22,7 @@ def get_config() -> config_lib.Config:
                 activation="gelu",
                 remat="none",
             ),
-            connector=config_lib.Connector(kind="perceiver", tokens=16, heads=4),
+            connector=config_lib.Connector(kind="perceiver", tokens=8, heads=4),
             decoder=config_lib.Decoder(
                 vocab_size=512,
                 width=192,
@@ -44,15 +44,16 @@ def get_config() -> config_lib.Config:
             row_tokens=256,
             rows_per_batch=8,
             rows_per_pool=8,
+            block_batches=128,
             pool_multiple=4,
             threads=2,
         ),
         mixture=config_lib.Mixture(weights=(45, 45, 10)),
         optim=config_lib.Optim(peak_lr=1e-3, b2=0.99, warmup_steps=40),
         mesh=config_lib.Mesh(data=1, fsdp=-1),
-        checkpoint=config_lib.Checkpoint(every=150, keep_last=2),
+        checkpoint=config_lib.Checkpoint(every=175, keep_last=2),
         log=config_lib.Log(every=10),
         evaluation=config_lib.Evaluation(
-            every=150, rows=32, questions="questions/heldout"
+            every=175, rows=32, questions="questions/heldout"
         ),
     )

@@ -54,9 +54,9 @@ def _captions(rng: random.Random, split: str) -> Draft:
 
 def _interleaved(rng: random.Random, split: str) -> Draft:
     chance = rng.random()
-    if chance < 0.6:
+    if chance < 0.8:
         return _page(rng, split)
-    return _lesson(rng, split) if chance < 0.75 else _album(rng, split)
+    return _lesson(rng, split) if chance < 0.9 else _album(rng, split)
 
 
 def _page(rng: random.Random, split: str) -> Draft:

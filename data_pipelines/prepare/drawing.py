@@ -29,7 +29,7 @@ def render(scene: Scene, side: int, seed: int) -> np.ndarray:
     full = side * OVERSAMPLE
     canvas = cv2.resize(image_hwc, (full, full), interpolation=cv2.INTER_NEAREST)
     for thing in scene.things:
-        _paint(canvas, thing, scenes.radius(scene, thing) * full)
+        _paint(canvas, thing, scenes.SIZES[thing.size] * full)
     return cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
 
 

@@ -59,8 +59,6 @@ def sentence(words: str) -> str:
 
 def place(thing: Thing) -> str:
     """Where in the picture a thing is, as 'in the upper left'."""
-    if max(abs(thing.x - 0.5), abs(thing.y - 0.5)) < 0.1:
-        return "in the middle"
     return PLACES[int(thing.y * 2)][int(thing.x * 2)]
 
 
@@ -94,11 +92,15 @@ def short_caption(rng: random.Random, scene: Scene) -> str:
 def rich_caption(rng: random.Random, scene: Scene) -> str:
     """As VeCap's: says what there is, where, and on what, spaced full stops included.
 
-    'A large red circle lies to the left of a small blue square on a plain beige
-    background .'
+    'A large red circle lies to the left of a small blue square on a plain black
+    background .' Some go from the shapes to their colours: 'On a plain black
+    background , the large circle is red and the small square is blue .'
     """
-    names = [a(full_name(thing)) for thing in scene.things]
     ground = f"a {scene.texture} {scene.background} background"
+    if rng.random() < 0.5:
+        looks = [f"the {t.size} {t.shape} is {t.colour}" for t in scene.things]
+        return f"On {ground} , {listed(looks)} ."
+    names = [a(full_name(thing)) for thing in scene.things]
     if len(names) == 1:
         return f"{_capital(names[0])} lies {place(scene.things[0])} of {ground} ."
     between = relation(*scene.things[:2])

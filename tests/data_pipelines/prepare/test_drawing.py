@@ -35,11 +35,11 @@ def test_the_middle_of_a_thing_has_its_colour(shape, size):
 
 def test_a_ring_shows_the_background_in_its_middle():
     thing = scenes.Thing("small", "red", "ring", 0.5, 0.5)
-    scene = scenes.Scene((thing,), "light grey", "plain")
+    scene = scenes.Scene((thing,), "dark grey", "plain")
     pixels_hwc = drawing.render(scene, 64, 0)
-    ground_c = np.array(scenes.BACKGROUNDS["light grey"])
+    ground_c = np.array(scenes.BACKGROUNDS["dark grey"])
     assert np.abs(pixels_hwc[32, 32] - ground_c).max() < 5
-    middle_of_ring = 32 - round(0.82 * scenes.radius(scene, thing) * 64)
+    middle_of_ring = 32 - round(0.82 * scenes.SIZES["small"] * 64)
     ring_c = pixels_hwc[32, middle_of_ring].astype(int)
     assert np.abs(ring_c - np.array(scenes.COLOURS["red"])).max() < 5
 

@@ -28,7 +28,7 @@ def test_a_question_has_one_answer_and_it_is_the_given_one(kind):
     rng = random.Random(2)
     asked = 0
     for _ in range(400):
-        scene = scenes.draw(rng, "train")
+        scene = scenes.draw(rng, "train", things=rng.randint(1, 4))
         question = questions.ask(rng, scene, kind)
         if question is None:
             continue

@@ -17,11 +17,11 @@ def drawn():
 def test_things_lie_inside_and_do_not_overlap(drawn):
     for scene in drawn:
         for thing in scene.things:
-            radius = scenes.radius(scene, thing)
+            radius = scenes.SIZES[thing.size]
             assert radius < min(thing.x, thing.y, 1 - thing.x, 1 - thing.y)
         for a, b in itertools.combinations(scene.things, 2):
             apart = ((a.x - b.x) ** 2 + (a.y - b.y) ** 2) ** 0.5
-            assert apart > scenes.radius(scene, a) + scenes.radius(scene, b)
+            assert apart > scenes.SIZES[a.size] + scenes.SIZES[b.size]
 
 
 def test_a_description_belongs_to_one_split_only(drawn):
@@ -46,7 +46,7 @@ def test_the_relation_of_a_pair_is_the_converse_of_its_reverse(drawn):
             there = scenes.relation(a, b)
             clear += bool(there)
             assert scenes.relation(b, a) == scenes.CONVERSE.get(there, "")
-    assert clear > 100
+    assert clear > 50
 
 
 def test_relations_are_those_of_the_picture():
