@@ -11,7 +11,10 @@ from data_pipelines.records import Document, Image, Segment, Text
 
 ORDINALS = ("first", "second", "third", "fourth")
 SOURCES = ("captions", "interleaved", "text")
-QUESTIONS = (*questions.KINDS, "naming", "cloze")
+# Colour and shape also among several things: most scenes show one, and an average over
+# all would hide whether the model tells which colour is whose.
+SEVERAL = {"colour_of_several": "colour", "shape_of_several": "shape"}
+QUESTIONS = (*questions.KINDS, *SEVERAL, "naming", "cloze")
 LICENCE = "CC0-1.0"
 
 
@@ -163,9 +166,10 @@ def _question(rng: random.Random, kind: str, split: str, index: int) -> Draft:
             segments += [scene, Text("".join(named.question(scene)), loss=False)]
         last = shown[-1]
         return Draft(kind, [*segments, last, *_unanswered(named.question(last))])
-    answers = questions.ANSWERS[kind]
+    asked = SEVERAL.get(kind, kind)
+    answers = questions.ANSWERS[asked]
     answer = answers[index % len(answers)]
-    scene, question = questions.ask_for(rng, split, kind, answer)
+    scene, question = questions.ask_for(rng, split, asked, answer, kind in SEVERAL)
     return Draft(kind, [scene, *_unanswered(question)])
 
 

@@ -42,11 +42,16 @@ def ask(rng: random.Random, scene: Scene, kind: str) -> Question | None:
     return Question(f"Question: {question} Short answer:", f" {answer}")
 
 
-def ask_for(rng: random.Random, split: str, kind: str, answer: str):
-    """A scene of the split and a question of the kind that has this answer."""
+def ask_for(
+    rng: random.Random, split: str, kind: str, answer: str, several: bool = False
+) -> tuple[Scene, Question]:
+    """A scene of the split and a question of the kind that has this answer.
+
+    `several`: the scene has two to four things.
+    """
     things = sentences.NUMBERS.index(answer) if kind == "count" else 0
     while True:
-        scene = scenes.draw(rng, split, things)
+        scene = scenes.draw(rng, split, rng.randint(2, 4) if several else things)
         question = ask(rng, scene, kind)
         if question and question.answer == f" {answer}":
             return scene, question

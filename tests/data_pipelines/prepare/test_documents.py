@@ -92,8 +92,17 @@ def test_no_answer_is_much_more_common_than_the_others(kind):
     counts = collections.Counter(d.segments[-1].text for d in ASKED[kind])
     limit = 0.5 if kind == "yes_no" else 0.4
     assert max(counts.values()) <= limit * len(ASKED[kind])
-    if kind in questions.ANSWERS:
-        assert set(counts) == {f" {answer}" for answer in questions.ANSWERS[kind]}
+    asked = documents.SEVERAL.get(kind, kind)
+    if asked in questions.ANSWERS:
+        assert set(counts) == {f" {answer}" for answer in questions.ANSWERS[asked]}
+
+
+@pytest.mark.parametrize("kind", documents.SEVERAL)
+def test_questions_about_several_things_show_several(kind):
+    """A description has a comma between two things."""
+    shown = [scene for d in ASKED[kind] for scene in d.meta["scenes"]]
+    assert len(shown) == len(ASKED[kind])
+    assert all("," in scene for scene in shown)
 
 
 @pytest.mark.parametrize("kind", [k for k in documents.QUESTIONS if k != "cloze"])
