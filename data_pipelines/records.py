@@ -2,7 +2,8 @@
 
 A record is one byte of version and a msgpack map:
 
-    {"segs": [[text, loss] | [image bytes, width, height], ...],
+    {"segs": [[text, loss] | [text, loss, synthetic] | [image bytes, width, height],
+              ...],
      "src": source, "kind": kind, "lic": licence, "url": url, "meta": {...}}
 
 A caption is an image and a text, a web page any sequence, plain text one segment.
@@ -21,6 +22,7 @@ class Text(NamedTuple):
 
     text: str
     loss: bool = True  # whether its tokens are predicted
+    synthetic: str = ""  # another wording, by a model (VeCap); empty: there is none
 
 
 class Image(NamedTuple):
@@ -46,8 +48,13 @@ class Document(NamedTuple):
 
 
 def document_id(document: Document) -> bytes:
-    """16 bytes that only documents with the same segments share."""
-    packed = _pack([list(segment) for segment in document.segments])
+    """16 bytes that only documents with the same segments share.
+
+    Synthetic wordings are left aside: a document keeps its id when it gets one.
+    """
+    packed = _pack(
+        [s[:2] if isinstance(s, Text) else list(s) for s in document.segments]
+    )
     return hashlib.blake2b(packed, digest_size=16).digest()
 
 
@@ -61,7 +68,7 @@ def encode(document: Document) -> bytes:
         if problem:
             raise ValueError(f"segment {number} of a document: {problem}")
     fields = {
-        "segs": [list(segment) for segment in document.segments],
+        "segs": [_values(segment) for segment in document.segments],
         "src": document.source,
         "kind": document.kind,
         "lic": document.licence,
@@ -90,6 +97,13 @@ def decode(data: bytes) -> Document:
         raise ValueError(f"not a record: {error!r}") from error
 
 
+def _values(segment: Segment) -> list:
+    """The segment's fields; without an empty `synthetic`, as most texts have."""
+    if isinstance(segment, Text) and not segment.synthetic:
+        return [segment.text, segment.loss]
+    return list(segment)
+
+
 def _segment(values: list) -> Segment:
     segment = Text(*values) if isinstance(values[0], str) else Image(*values)
     problem = _problem(segment)
@@ -101,7 +115,7 @@ def _segment(values: list) -> Segment:
 def _problem(segment: Segment) -> str:
     """What is wrong with a segment; empty if nothing is."""
     match segment:
-        case Text(str(), bool()):
+        case Text(str(), bool(), str()):
             return ""
         case Image(bytes(), int(width), int(height)):
             rule = f"image of {width} x {height} pixels: sides must be positive"
