@@ -16,7 +16,8 @@ from data_pipelines.blocks import Block, Blocks
 from data_pipelines.chunks import STATS
 from data_pipelines.memo import Memo
 from data_pipelines.mixture import Mixture
-from data_pipelines.plan import Row, SourcePlan
+from data_pipelines.plan import SourcePlan
+from data_pipelines.windows import Row
 from mmjax.config import Config
 
 EMPTY = Row((), 0, 0)
