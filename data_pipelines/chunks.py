@@ -23,6 +23,7 @@ STATS = (
     "positions",
 )
 SLOTS, POSITIONS = STATS.index("slots"), STATS.index("positions")
+LOSS_TOKENS = STATS.index("loss_tokens")
 
 
 class Documents(NamedTuple):

@@ -30,6 +30,8 @@ CACHED_FROM = 50_000  # documents; a smaller epoch is packed in no time
 SPREAD_FROM = 4_000_000  # documents; a smaller epoch is packed by one process
 _PART = 64  # windows that are packed at a time
 
+Known = tuple[str, Sequence[int]]  # digest of a plan, rows of its first epochs
+
 
 class _Epoch(NamedTuple):
     """What lies before each window of an epoch, and before its end."""
@@ -73,10 +75,10 @@ class SourcePlan:
     """All rows of one source, for ever.
 
     `cache_dir` is a folder that keeps what lies before the windows of large epochs;
-    None: memory only. `epoch_rows` are the rows of its first epochs, where they are
-    known, so that these needn't be packed. A large epoch of documents that lie in files
-    is packed by `processes` together. Raises ValueError for a source without documents,
-    or with an image that no row can hold.
+    None: memory only. `known` is what `known` gave in an earlier run, so that whole
+    epochs before this one needn't be packed; of another plan, it is ignored. A large
+    epoch of documents in files is packed by `processes` together. Raises ValueError for
+    a source without documents, or with an image that no row can hold.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class SourcePlan:
         layout: Layout,
         cache_dir: pathlib.Path | str | None = None,
         progress: bool = True,
-        epoch_rows: Sequence[int] = (),
+        known: Known = ("", ()),
         processes: int = 1,
     ):
         size = len(documents.segment_start) - 1
@@ -108,7 +110,9 @@ class SourcePlan:
         assert self.documents.summary is not None
         self._epoch_sums = np.array(self.documents.summary.stats, np.int64)
         self._epoch = Memo(self._make_epoch, 8)
-        self._rows_before = RunningTotal(self._count_rows, epoch_rows)
+        self._rows_before = RunningTotal(
+            self._count_rows, known[1] if known[0] == self.digest else ()
+        )
         kept = KEPT_DOCUMENTS // min(layout.window, size)
         self._window = Memo(self._make_window, max(kept, 4))
 
@@ -120,9 +124,9 @@ class SourcePlan:
         """The epoch of row k, and that epoch's first row."""
         return self._rows_before.find(k)
 
-    def epoch_rows(self, k: int) -> list[int]:
-        """The rows of each epoch before that of row k."""
-        return [self.rows(epoch) for epoch in range(self.epoch_of(k)[0])]
+    def known(self, k: int) -> Known:
+        """The plan's digest, and the rows of each epoch before that of row k."""
+        return self.digest, [self.rows(epoch) for epoch in range(self.epoch_of(k)[0])]
 
     def epochs(self, k: int) -> float:
         """Epochs that the first k rows are, with the fraction of the last one."""
