@@ -84,11 +84,10 @@ def _answers_first(found: list[Turn]) -> bool:
 
 def _without_first_answers(found: list[Turn]) -> list[Turn]:
     users = [i for i, turn in enumerate(found) if turn.role is turns.ROLES["user"]]
-    system = [turn for turn in found if turn.role is turns.ROLES["system"]]
     if not users:
         raise Bad("empty_text", "no turn of a user")
-    before = [turn for turn in found[: users[0]] if turn in system]
-    return [*before, *found[users[0] :]]
+    system = [t for t in found[: users[0]] if t.role is turns.ROLES["system"]]
+    return [*system, *found[users[0] :]]
 
 
 def _bind_sides(

@@ -12,9 +12,9 @@ from typing import Any
 from data_pipelines.prepare.formats import (
     fields,
     json_records,
-    lines,
     mmc4_assign,
     pictures,
+    unpacking,
 )
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
@@ -22,7 +22,7 @@ from data_pipelines.prepare.formats.mmc4_assign import Assignment
 from data_pipelines.prepare.raw import Part, Picture, Raw, Reject, Unit
 from data_pipelines.records import Text
 
-_SUFFIXES = lines.with_compressed(".jsonl", ".json")
+_SUFFIXES = unpacking.with_compressed(".jsonl", ".json")
 _USED = ("text_list", "image_info", "similarity_matrix")
 _Shown = dict[int, list[Picture]]  # pictures by the sentence they come before
 
@@ -146,7 +146,7 @@ def _never(path: pathlib.Path) -> bool:
 
 def _units(path: pathlib.Path, folder: str, name: str) -> Iterator[Unit]:
     """A shard's pictures lie in the folder, or in one inside it of the shard's name."""
-    own = pathlib.Path(folder, path.name[: path.name.lower().index(".json")])
+    own = pathlib.Path(folder, path.name.partition(".json")[0])
     folder = str(own) if own.is_dir() else folder
     return json_records.units(path, folder, name)
 
