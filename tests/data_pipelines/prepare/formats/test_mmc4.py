@@ -85,10 +85,8 @@ def test_pictures_inside_of_the_file_are_its_bytes(tmp_path, size):
     path = format_files.as_lines(tmp_path / "a.jsonl", [page])
     (raw,), _ = format_files.read(path, "mmc4")
     assert data in [getattr(part, "data", None) for part in raw.documents[0]]
-    two = page | {"image_info": [inline, inline, _info("b.jpg", 0)],
-                  "similarity_matrix": PAGE["similarity_matrix"]}  # fmt: skip
-    page = two | {"text_list": ["kept", "One.", "Two.", "Three."]}
-    assert not mmc4_assign.is_dropped(page["text_list"], 0.5)
+    page = PAGE | {"image_info": [inline, inline, _info("b.jpg", 0)]}
+    assert not mmc4_assign.is_dropped(PAGE["text_list"], 0.5)
     _, rejects = _read(tmp_path, page, "mmc4_assigned")
     small = [(1, "small_image", "image")] * 2
     assert rejects == (small if size < 10_000 else [])

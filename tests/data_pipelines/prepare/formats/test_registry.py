@@ -120,7 +120,9 @@ def test_a_folder_of_pictures_is_a_corpus_unless_a_table_tells_about_it(tmp_path
     (tmp_path / "a.txt").write_text("A dog.")
     (whole,) = registry.expand([str(tmp_path)], corpus="captions")
     assert whole == Input(str(tmp_path), "folder", str(tmp_path))
-    format_files.as_lines(tmp_path / "metadata.jsonl", [{"file_name": "a", "text": "x"}])
+    format_files.as_lines(
+        tmp_path / "metadata.jsonl", [{"file_name": "a", "text": "x"}]
+    )
     (table,) = registry.expand([str(tmp_path)], corpus="captions")
     assert table.format == "captions"
     (named,) = registry.expand([f"folder:{tmp_path}"], corpus="captions")

@@ -123,7 +123,7 @@ def test_real_texts_are_the_same_in_parts_and_packed(real_data, tmp_path, name, 
     settings = Settings(text_split=split)
     path = real_data / "text" / name
     whole = format_files.found(path, "text", settings)
-    assert format_files.divided(path, "text", 100_000, settings) == whole
+    assert format_files.divided(path, "text", 400_000, settings) == whole
     text = "\n".join(raw.documents[0][0].text for raw in whole)
     assert "".join(text.split()) == "".join(path.read_text(encoding="utf-8").split())
     for suffix, pack in ((".gz", gzip.compress), (".zst", zstandard.compress)):
@@ -134,7 +134,9 @@ def test_real_texts_are_the_same_in_parts_and_packed(real_data, tmp_path, name, 
 
 
 def test_a_cut_file_of_json_texts_tells_its_loss(tmp_path):
-    lines = b"".join(json.dumps({"text": str(n)}).encode() + b"\n" for n in range(99_999))
+    lines = b"".join(
+        json.dumps({"text": str(n)}).encode() + b"\n" for n in range(99_999)
+    )
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(lines)[:-1000])
     raws, rejects = format_files.read(path, "text")
