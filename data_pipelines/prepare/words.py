@@ -21,6 +21,7 @@ _MARKS = (
     "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u0900-\u0963\u0966-\u0dff"
 )
+_ALONE_ONE = re.compile(f"[{_ALONE}]")
 _ASCII_WORD = re.compile(r"\w+")
 _WORD = re.compile(f"[{_ALONE}]|(?:(?![{_ALONE}])[\\w{_MARKS}])+")
 
@@ -32,6 +33,11 @@ def words(text: str) -> list[str]:
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def alone(character: str) -> bool:
+    """Whether it is of a script that puts no spaces between words."""
+    return bool(_ALONE_ONE.match(character))
 
 
 def hashes(listed: Sequence[str]) -> np.ndarray:

@@ -1,0 +1,60 @@
+"""How much a text repeats itself: the measures of Gopher's Table A1 (Rae et al., 2021).
+
+Every measure is a share from 0 to 1. A repeat is every occurrence but the first, and a
+character counts once however many repeats it lies in.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_pipelines.prepare import words
+
+
+def repeated(pieces: Sequence[str]) -> float:
+    """Share of lines or paragraphs that are repeats."""
+    return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0
+
+
+def repeated_characters(pieces: Sequence[str]) -> float:
+    """Share of the characters of lines or paragraphs that are in repeats."""
+    total = sum(map(len, pieces))
+    return 1 - sum(map(len, set(pieces))) / total if total else 0.0
+
+
+def most_frequent_run(hashed: np.ndarray, sizes: np.ndarray, length: int) -> float:
+    """Share of the characters of words in the run of `length` words seen most often.
+
+    Takes a hash and the number of characters of each word ([words] both). Of several
+    runs that are seen equally often the one that covers most counts.
+    """
+    found = words.runs(hashed, length)
+    _, which, counts = np.unique(found, return_inverse=True, return_counts=True)
+    if not len(counts) or counts.max() < 2:
+        return 0.0
+    top = np.flatnonzero(counts == counts.max())
+    # Runs that are seen often are few; runs that are seen twice may be many.
+    covered = [_covered(which == run, sizes, length) for run in top[:_TIED]]
+    return max(covered) / int(sizes.sum())
+
+
+_TIED = 8  # of equally frequent runs, how many are measured
+
+
+def repeated_runs(hashed: np.ndarray, sizes: np.ndarray, length: int) -> float:
+    """Share of the characters of words in repeats of runs of `length` words."""
+    found = words.runs(hashed, length)
+    _, first = np.unique(found, return_index=True)
+    if len(first) == len(found):
+        return 0.0
+    is_repeat = np.ones(len(found), bool)
+    is_repeat[first] = False
+    return _covered(is_repeat, sizes, length) / int(sizes.sum())
+
+
+def _covered(starts: np.ndarray, sizes: np.ndarray, length: int) -> int:
+    """Characters of the words that are in runs at the given starts ([runs], bool)."""
+    inside = np.zeros(len(sizes), bool)
+    for word in range(length):
+        inside[word : word + len(starts)] |= starts
+    return int(sizes[inside].sum())
