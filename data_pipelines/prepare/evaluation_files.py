@@ -82,7 +82,7 @@ def _strings(value: Any, wanted: bool) -> Iterator[str]:
     if isinstance(value, dict):
         for name, inner in value.items():
             holds = str(name).lower() in TEXT_FIELDS
-            yield from _strings(inner, holds or (wanted and not isinstance(inner, str)))
+            yield from _strings(inner, holds or wanted)
     elif isinstance(value, list):
         for inner in value:
             yield from _strings(inner, wanted)

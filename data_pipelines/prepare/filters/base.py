@@ -1,5 +1,6 @@
 """What a filter says: nothing, or why a thing should be left out."""
 
+from math import inf
 from typing import NamedTuple
 
 
@@ -14,4 +15,5 @@ def outside(reason: str, value: float, least: float, most: float) -> Problem | N
     """A problem where the value isn't within the limits, both of them allowed."""
     if least <= value <= most:
         return None
-    return Problem(reason, f"{value:.4g}, must be {least:g} to {most:g}")
+    rule = f"{least:g} to {most:g}" if most < inf else f"at least {least:g}"
+    return Problem(reason, f"{value:.4g}, must be {rule}")

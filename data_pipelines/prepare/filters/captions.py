@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from math import inf
 from typing import NamedTuple
 
 from data_pipelines.prepare import words
@@ -21,17 +22,18 @@ class Rules(NamedTuple):
 
 DEFAULT = Rules()
 
-# DSC_0042, IMG-20190101-WA0003, P1010023, Screenshot 2020-01-01 at 10.00.00
-_CAMERA = re.compile(
-    r"(img|image|dsc[nf]?|dscf|pict?|photo|p|screen ?shot|vid|gopr|mvimg|untitled)"
-    r"[\W_]*\d[\W\d_]*(at|wa|copy|edit|px|x)?[\W\d_]*",
-    re.IGNORECASE,
+_ENDING = r"\.(jpe?g|png|gif|webp|bmp|tiff?|svg|avif|heic|ico)"
+_NAMES = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        rf".*{_ENDING}",
+        r"(https?://|www\.)\S+",
+        r"(?=\S*[_-]\S*[_-])\S+",  # red-summer-dress-front
+        # DSC_0042, IMG-20190101-WA0003, P1010023, Screenshot 2020-01-01 at 10.00.00
+        r"(img|image|dsc[nf]?|dscf|pict?|photo|p|screen ?shot|vid|gopr|mvimg|untitled)"
+        r"[\W_]*\d[\W\d_]*(at|of|wa|copy|edit|px|x)?[\W\d_]*",
+    )
 )
-_FILE = re.compile(
-    r"\S+\.(jpe?g|png|gif|webp|bmp|tiff?|svg|avif|heic|ico)", re.IGNORECASE
-)
-_EXTENSION = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?|svg|avif|heic|ico)$", re.I)
-_JOINED = re.compile(r"(?=\S*[_\-]\S*[_\-])\S+")  # red-summer-dress-front
 
 
 def problem(caption: str, rules: Rules = DEFAULT) -> Problem | None:
@@ -40,23 +42,21 @@ def problem(caption: str, rules: Rules = DEFAULT) -> Problem | None:
     Reasons are caption_file_name, _characters, _words, _digits and _repeated_word.
     """
     text = caption.strip()
-    if any(p.fullmatch(text) for p in (_FILE, _CAMERA, _JOINED)) or (
-        _EXTENSION.search(text)
-    ):
-        return Problem(
-            "caption_file_name", f"{text[:80]!r} looks like the name of a file"
-        )
-    characters = sum(not one.isspace() for one in text)
-    digits = sum(map(str.isdigit, text)) / max(1, characters)
+    if any(name.fullmatch(text) for name in _NAMES):
+        detail = f"{text[:80]!r} looks like the name of a file"
+        return Problem("caption_file_name", detail)
     listed = words.words(text)
+    seen = sum(not one.isspace() for one in text)
+    digits = sum(map(str.isdigit, text)) / max(1, seen)
     most = Counter(listed).most_common(1)[0][1] if len(listed) >= 4 else 0
-    return (
-        base.outside(
-            "caption_characters", len(text), rules.min_characters, float("inf")
-        )
-        or base.outside("caption_words", len(listed), rules.min_words, rules.max_words)
-        or base.outside("caption_digits", digits, 0, rules.max_digits)
-        or base.outside(
-            "caption_repeated_word", most / max(1, len(listed)), 0, rules.max_repeated
-        )
-    )
+    repeated = most / max(1, len(listed))
+    for name, value, least, most_allowed in (
+        ("characters", len(text), rules.min_characters, inf),
+        ("words", len(listed), rules.min_words, rules.max_words),
+        ("digits", digits, 0, rules.max_digits),
+        ("repeated_word", repeated, 0, rules.max_repeated),
+    ):
+        found = base.outside(f"caption_{name}", value, least, most_allowed)
+        if found:
+            return found
+    return None

@@ -28,14 +28,17 @@ def language(text: str) -> tuple[str, float]:
 def problem(text: str, keep: Collection[str], least: float = 0.5) -> Problem | None:
     """A problem where the text is in none of the languages to keep, or not surely.
 
-    OBELICS (Laurencon et al., 2023) has a `least` of 0.8 for another classifier.
+    Of short texts such as captions it is seldom sure: give them a `least` of 0. For
+    pages OBELICS (Laurencon et al., 2023) has 0.8, with another classifier.
     """
     code, probability = language(text)
     if code not in keep:
         wanted = ", ".join(sorted(keep))
         return Problem("language", f"{code} ({probability}), must be one of {wanted}")
     if probability < least:
-        return Problem("language_unsure", f"{code} ({probability}), must be {least:g}")
+        return Problem(
+            "language_unsure", f"{code} ({probability}), must be at least {least:g}"
+        )
     return None
 
 

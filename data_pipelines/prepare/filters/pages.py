@@ -1,6 +1,6 @@
 """Rules for the images of a whole page, and for one image on many pages.
 
-Defaults are MM1's for its interleaved documents (McKinzie et al., 2024, A.1).
+Defaults are MM1's for its interleaved documents (McKinzie et al., 2024).
 """
 
 from collections.abc import Hashable, Sequence

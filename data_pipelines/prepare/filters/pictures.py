@@ -1,10 +1,11 @@
 """Rules for images: which one is too small, too long, a logo or a blank.
 
-Defaults are MM1's for its interleaved documents (McKinzie et al., 2024, A.1), but for
+Defaults are MM1's for its interleaved documents (McKinzie et al., 2024), but for
 what is said otherwise. OBELICS has 150 to 20,000 pixels and the same shapes and words.
 """
 
 import io
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ class Rules(NamedTuple):
     words: tuple[str, ...] = ("logo", "button", "icon", "plugin", "widget")
     # Words of which some hold such a word by chance; not of MM1.
     harmless: tuple[str, ...] = ("silicon", "lexicon", "iconic")
-    min_colours: int = 2  # each on 1 % of the pixels or more; not of MM1; 0: no rule
+    min_colours: int = 2  # each on 0.1 % of the pixels or more; not of MM1; 0: no rule
 
 
 MM1 = Rules()
@@ -50,23 +51,23 @@ def problem(
     if high > rules.max_aspect * low:
         rule = f"must be at most {rules.max_aspect:g} times as long"
         return Problem("image_aspect", f"{width} x {height} pixels, {rule}")
-    most = rules.max_bytes or float("inf")
+    most = rules.max_bytes or inf
     return base.outside("image_bytes", size, rules.min_bytes, most)
 
 
 def plain(data: bytes, rules: Rules = MM1) -> Problem | None:
     """A problem where an encoded image has hardly any colours: a blank, a bar, a dot.
 
-    With `min_colours` of 3 or more, plain logos go, and so do drawings of black lines.
+    With more `min_colours`, plain logos go, and so do plots and drawings of lines.
     """
     if not rules.min_colours:
         return None
     found = colours(data)
-    return base.outside("image_colours", found, rules.min_colours, float("inf"))
+    return base.outside("image_colours", found, rules.min_colours, inf)
 
 
 def colours(data: bytes) -> int:
-    """Colours that cover at least 1 % of the pixels, of 16 levels of red, green, blue.
+    """Colours on at least 0.1 % of the pixels, of 16 levels of red, green and blue.
 
     Looks at 128 x 128 pixels, not averaged, so that no colours are made up. Takes an
     image that Pillow reads (`photos.convert` says which don't).
@@ -75,7 +76,7 @@ def colours(data: bytes) -> int:
         small = picture.convert("RGB").resize((128, 128), PIL.Image.Resampling.NEAREST)
     levels = np.asarray(small).reshape(-1, 3) >> 4
     packed = levels.astype(np.int64) @ np.array([256, 16, 1])
-    return int((np.bincount(packed) >= 0.01 * len(packed)).sum())
+    return int((np.bincount(packed) >= 0.001 * len(packed)).sum())
 
 
 def _word(name: str, rules: Rules) -> str:

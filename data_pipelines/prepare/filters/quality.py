@@ -81,7 +81,7 @@ def problem(
 ) -> Problem | None:
     """The first rule that the text breaks, with its value and limits.
 
-    The reason is "text_" and the rule's name in `Rules`. `bad_words` come from `read_words`.
+    The reason is "text_" and the name in `Rules`. `bad_words` come from `read_words`.
     """
     page = _page(text, bad_words)
     for name, limits in rules._asdict().items():
