@@ -2,7 +2,8 @@
 
 Texts share runs of 13 words, as GPT-3 looked for (Brown et al., 2020, appendix C). An
 evaluation text of 8 to 12 words must be found whole; a shorter one proves nothing and
-is left aside. Images share their bytes, or nearly their looks (`picture_hash`).
+is left aside, as is a run that is mostly numbers ("1 2 3 4 5 6 7 8 9" is an answer of
+TextVQA, and in many a document). Images share their bytes, or nearly their looks (`picture_hash`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -58,10 +59,10 @@ def build(
     looks = []
     for number, name in enumerate(names):
         for text in evaluations[name].texts:
-            hashed = words.hashes(words.words(text))
-            length = min(RUN, len(hashed))
+            listed = words.words(text)
+            length = min(RUN, len(listed))
             if length >= SHORTEST:
-                found = words.runs(hashed, length)
+                found = _telling(listed, length)
                 runs.setdefault(length, []).append((found, number))
         for image in evaluations[name].images:
             digests.setdefault(image.digest, number)
@@ -83,6 +84,13 @@ def contaminated(
         if found:
             return found
     return _words(words.words(" ".join(texts)), index)
+
+
+def _telling(listed: list[str], length: int) -> np.ndarray:
+    """Hashes of the runs of which at least half the words begin with a letter."""
+    letters = np.cumsum([0] + [word[0].isalpha() for word in listed])
+    is_telling = 2 * (letters[length:] - letters[:-length]) >= length
+    return words.runs(words.hashes(listed), length)[is_telling]
 
 
 def _words(listed: list[str], index: Index) -> Problem | None:

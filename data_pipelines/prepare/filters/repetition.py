@@ -13,13 +13,13 @@ from data_pipelines.prepare import words
 
 def repeated(pieces: Sequence[str]) -> float:
     """Share of lines or paragraphs that are repeats."""
-    return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0
+    return (len(pieces) - len(set(pieces))) / max(1, len(pieces))
 
 
 def repeated_characters(pieces: Sequence[str]) -> float:
     """Share of the characters of lines or paragraphs that are in repeats."""
     total = sum(map(len, pieces))
-    return 1 - sum(map(len, set(pieces))) / total if total else 0.0
+    return (total - sum(map(len, set(pieces)))) / max(1, total)
 
 
 def most_frequent_run(hashed: np.ndarray, sizes: np.ndarray, length: int) -> float:
