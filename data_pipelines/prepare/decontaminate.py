@@ -3,7 +3,8 @@
 Texts share runs of 13 words, as GPT-3 looked for (Brown et al., 2020, appendix C). An
 evaluation text of 8 to 12 words must be found whole; a shorter one proves nothing and
 is left aside, as is a run that is mostly numbers ("1 2 3 4 5 6 7 8 9" is an answer of
-TextVQA, and in many a document). Images share their bytes, or nearly their looks (`picture_hash`).
+TextVQA, and in many a document). Images share their bytes, or nearly their looks
+(`picture_hash`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -63,7 +64,8 @@ def build(
             length = min(RUN, len(listed))
             if length >= SHORTEST:
                 found = _telling(listed, length)
-                runs.setdefault(length, []).append((found, number))
+                if len(found):
+                    runs.setdefault(length, []).append((found, number))
         for image in evaluations[name].images:
             digests.setdefault(image.digest, number)
             if image.perceptual is not None:
