@@ -74,6 +74,20 @@ def build(
     return Index(names, owned, digests, _owned(looks), distance)
 
 
+def counts(index: Index) -> dict[str, tuple[int, int]]:
+    """How many runs of words and images are looked for, by the name of their set.
+
+    A set with neither has only texts that are too short: it can't be found.
+    """
+    found = {name: [0, 0] for name in index.names}
+    for owned in index.runs.values():
+        for number in owned.sets:
+            found[index.names[number]][0] += 1
+    for number in index.digests.values():
+        found[index.names[number]][1] += 1
+    return {name: (runs, images) for name, (runs, images) in found.items()}
+
+
 def contaminated(
     texts: Iterable[str], images: Iterable[Look], index: Index
 ) -> Problem | None:

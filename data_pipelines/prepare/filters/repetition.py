@@ -26,19 +26,18 @@ def most_frequent_run(hashed: np.ndarray, sizes: np.ndarray, length: int) -> flo
     """Share of the characters of words in the run of `length` words seen most often.
 
     Takes a hash and the number of characters of each word ([words] both). Of several
-    runs that are seen equally often the one that covers most counts.
+    runs that are seen equally often the longest counts.
     """
     found = words.runs(hashed, length)
-    _, which, counts = np.unique(found, return_inverse=True, return_counts=True)
+    _, first, which, counts = np.unique(
+        found, return_index=True, return_inverse=True, return_counts=True
+    )
     if not len(counts) or counts.max() < 2:
         return 0.0
-    top = np.flatnonzero(counts == counts.max())
-    # Runs that are seen often are few; runs that are seen twice may be many.
-    covered = [_covered(which == run, sizes, length) for run in top[:_TIED]]
-    return max(covered) / int(sizes.sum())
-
-
-_TIED = 8  # of equally frequent runs, how many are measured
+    before = np.concatenate(([0], np.cumsum(sizes)))
+    characters = (before[length:] - before[:-length])[first]
+    top = np.argmax(np.where(counts == counts.max(), characters, -1))
+    return _covered(which == top, sizes, length) / int(sizes.sum())
 
 
 def repeated_runs(hashed: np.ndarray, sizes: np.ndarray, length: int) -> float:

@@ -82,6 +82,14 @@ def test_a_text_of_two_sets_names_the_first_in_any_order(index):
         assert built.names == ("later", "long")
 
 
+def test_what_is_looked_for_is_counted_by_set(index):
+    expected = {"later": (2, 0), "long": (0, 0), "vqa": (1, 0)}
+    assert decontaminate.counts(index) == expected
+    looks = (Look(b"one", 0), Look(b"two", 0))
+    built = decontaminate.build({"a": Evaluation((SHORT,), looks)})
+    assert decontaminate.counts(built) == {"a": (0, 2)}
+
+
 def test_hits_are_those_of_sets_of_tuples():
     rng = random.Random(5)
     wanted, documents = (

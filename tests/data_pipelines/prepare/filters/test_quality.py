@@ -96,6 +96,7 @@ def test_c4_drops_curly_brackets_and_pages_of_few_sentences():
         ("repeated_paragraphs", "a\nb\n\nc\n\na\nb\n\nd", 0.25),
         ("repeated_line_characters", "aaaa\nbb\naaaa\ncccccc", 0.25),
         ("most_frequent_2_words", "a b a b c d e f", 0.5),
+        ("most_frequent_2_words", "a b a b cc d cc d", 0.6),
         ("most_frequent_2_words", "a b c d", 0),
         ("most_frequent_2_words", "a a a a", 1),
         ("repeated_5_words", "a b c d e a b c d e", 0.5),
