@@ -79,6 +79,11 @@ def test_a_text_of_two_sets_names_the_first_in_any_order(index):
     for names in (("later", "long"), ("long", "later")):
         built = decontaminate.build({name: sets[name] for name in names})
         assert _found([LONG], built) == "contaminated_later"
+    photo = Evaluation((), (Look(b"one", 0),))
+    for names in (("a", "b"), ("b", "a")):
+        built = decontaminate.build(dict.fromkeys(names, photo))
+        assert _found([], built, [Look(b"one", None)]) == "contaminated_a"
+        assert _found([], built, [Look(b"two", 1)]) == "contaminated_a"
         assert built.names == ("later", "long")
 
 

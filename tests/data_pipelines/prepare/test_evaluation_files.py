@@ -30,6 +30,7 @@ ANNOTATIONS = {
 KARPATHY = {"images": [{"filename": "a.jpg", "sentences": [{"raw": "A cat."}]}]}
 LAVIS = [{"image": "a.jpg", "caption": ["A cat.", "Cats."]}]
 SCIENCE = {"1": {"question": "Why?", "choices": ["x", "y"], "image": "a.png"}}
+BY_ID = {"captions": {"12": "A cat.", "13": ["Cats."]}, "source": {"1": "web"}}
 CHAT = [{"conversations": [{"from": "human", "value": "Why?"}]}]
 
 
@@ -42,8 +43,9 @@ CHAT = [{"conversations": [{"from": "human", "value": "Why?"}]}]
         (LAVIS, ("A cat.", "Cats.")),
         (SCIENCE, ("Why?", "x", "y")),
         (CHAT, ("Why?",)),
+        (BY_ID, ("A cat.", "Cats.")),
     ],
-    ids=["vqa", "annotations", "karpathy", "lavis", "scienceqa", "llava"],
+    ids=["vqa", "annotations", "karpathy", "lavis", "scienceqa", "llava", "by_id"],
 )
 def test_texts_of_usual_files_are_found_once(tmp_path, data, texts):
     assert _texts(tmp_path, "a.json", data) == texts

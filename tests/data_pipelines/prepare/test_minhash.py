@@ -79,6 +79,8 @@ def test_short_texts_are_one_run_and_texts_without_words_meet_nothing():
     assert (short == minhash.signature("a DOG")).all()
     assert len(minhash.bands(short)) == minhash.BANDS
     assert minhash.bands(minhash.signature(" ... ")) == ()
+    # Equal rows in different bands are no match.
+    assert len(set(minhash.bands(np.zeros(minhash.PLACES, np.uint32)))) == minhash.BANDS
     assert short.dtype == np.uint32
     assert short.shape == (minhash.PLACES,)
 
