@@ -17,11 +17,13 @@ COMMAND --help lists its flags. Fields of a config are overridden as in training
 """
 
 import functools
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import tqdm
 from absl import flags
 from absl.flags import FlagValues
 
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     command = COMMANDS[name]
     values = command_line.parse(command.define, command.with_config, arguments[1:])
     if values.help:
-        print(values.main_module_help() or values.get_help())
+        print(command_line.flags_help(name, values))
         return 0
     return command.run(values)
 
@@ -130,9 +132,9 @@ def _lint(values: FlagValues) -> int:
     words = folders.open_tokenizer(values.root, values.tokenizer)
     every, count = 1 if values.all else EVERY, 0
     for line in lint.problems(values.root, words, every, values.workers):
-        print(line, flush=True)
+        tqdm.tqdm.write(line)  # above the progress bar
         count += 1
-    verdict = f"{count:,} problems" if count else "no problems"
+    verdict = f"problems: {count:,}" if count else "no problems"
     print(f"{len(names)} folders: {verdict}", file=sys.stderr)
     return PROBLEMS if count else 0
 
@@ -212,3 +214,5 @@ if __name__ == "__main__":
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # as of `stats | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,6 +4,11 @@ Rates are of the whole path: reading, decoding, tokenizing, laying out, joining.
 core means per second of CPU time, of worker processes as well.
 """
 
+import contextlib
+import itertools
+import multiprocessing
+import os
+import pathlib
 import resource
 import sys
 import time
@@ -14,6 +19,8 @@ from data_pipelines.inspect import tables
 from data_pipelines.pipeline import Pipeline
 from data_pipelines.records import Image
 from mmjax.config import Config
+
+_AHEAD = 64  # batches
 
 
 class Clock(NamedTuple):
@@ -36,41 +43,44 @@ class Made(NamedTuple):
 class Measured(NamedTuple):
     """A whole measurement."""
 
-    opening: Clock  # manifests, indexes, plan and capacity
-    first: Clock  # one batch, alone: threads or processes start, shards are opened
+    opening: float  # seconds: manifests, indexes, plan and capacity
+    first: float  # seconds to the first batch: threads or processes start
     batches: int
-    time: Clock  # of all batches
+    time: Clock  # of these batches, in the middle of a longer run
     made: Made
     memory: int  # bytes, the most that the process and a worker ever had
 
 
 def measure(open_pipeline: Callable[[], Pipeline], batches: int) -> Measured:
-    """Opens the pipeline, makes batch 0 and then `batches` more. Nothing is cached.
+    """Opens the pipeline, makes batch 0 and measures `batches` more.
 
-    Raises ValueError where the run has fewer batches.
+    Batches beyond these are asked for as well, where the run has them, so that as much
+    is being made ahead at the end of the measurement as at its beginning. Raises
+    ValueError where the run has fewer batches.
     """
     began = _now()
     opened = open_pipeline()
-    opening = _since(began)
+    opening = _since(began).wall
     if opened.steps < batches + 1:
         raise ValueError(
             f"--batches={batches}: the run has {opened.steps} (config.steps), and the "
             "first is made before the clock starts"
         )
-    began = _now()
-    for _ in opened.batches(0, 1):
-        pass
-    first = _since(began)
     images = tokens = array_bytes = 0
     began = _now()
-    for batch in opened.batches(1, batches + 1):
-        images += int(batch.real_ZC.sum())
-        tokens += int((batch.segments_ZRT > 0).sum())
-        array_bytes += sum(array.nbytes for array in batch)
-    spent, memory = _since(began), _memory()
+    made = opened.batches(0, min(opened.steps, 2 * batches + _AHEAD))
+    with contextlib.closing(made):
+        next(made)
+        first, began = _since(began).wall, _now()
+        for batch in itertools.islice(made, batches):
+            images += int(batch.real_ZC.sum())
+            tokens += int((batch.segments_ZRT > 0).sum())
+            array_bytes += sum(array.nbytes for array in batch)
+        spent = _since(began)
+    memory = _memory()
     documents, encoded = _encoded(opened, range(1, batches + 1))
-    made = Made(documents, images, tokens, array_bytes, encoded)
-    return Measured(opening, first, batches, spent, made, memory)
+    held = Made(documents, images, tokens, array_bytes, encoded)
+    return Measured(opening, first, batches, spent, held, memory)
 
 
 def text(config: Config, measured: Measured) -> str:
@@ -95,17 +105,17 @@ def text(config: Config, measured: Measured) -> str:
         "",
         tables.table(("", "a second", "a second of one core"), rows),
         "",
-        f"a batch takes {1000 * per:.1f} ms; a step that takes less waits for data",
+        f"a batch takes {1000 * per:.1f} ms: a training step that is shorter waits",
         f"cores at work: {time_.cpu / time_.wall:.2f}",
-        f"opening and planning: {measured.opening.wall:.2f} s, then "
-        f"{measured.first.wall:.2f} s to the first batch",
+        f"opening and planning: {measured.opening:.2f} s, then "
+        f"{measured.first:.2f} s to the first batch",
         f"memory: {tables.compact(measured.memory)}B at most",
     ]
     return "\n".join(lines)
 
 
 def _encoded(opened: Pipeline, steps: range) -> tuple[int, int]:
-    """Documents that were read for some batches, and their bytes of images and texts."""
+    """Documents that were read for some batches, and bytes of their segments."""
     places = [
         place
         for step in steps
@@ -122,13 +132,20 @@ def _encoded(opened: Pipeline, steps: range) -> tuple[int, int]:
 
 
 def _now() -> Clock:
-    """Seconds of both clocks; children's count once they have ended."""
-    own, others = (
-        resource.getrusage(who)
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    cpu = own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
-    return Clock(time.monotonic(), cpu)
+    return Clock(time.monotonic(), time.process_time() + _workers_cpu())
+
+
+def _workers_cpu() -> float:
+    """Seconds of CPU time of the worker processes that run, where /proc tells."""
+    seconds = 0.0
+    for worker in multiprocessing.active_children():
+        path = pathlib.Path(f"/proc/{worker.pid}/stat")
+        if path.exists():
+            # After the name in brackets; user and system time are fields 14 and 15.
+            fields = path.read_text().rpartition(")")[2].split()
+            ticks = int(fields[11]) + int(fields[12])
+            seconds += ticks / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def _since(began: Clock) -> Clock:

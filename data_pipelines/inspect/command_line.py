@@ -35,11 +35,26 @@ def parse(
         rest = values(argv)
     except Exception as error:  # a config file is a program: it raises anything
         words = " ".join(str(error).split())
-        kind = "" if isinstance(error, flags.Error) else f"{type(error).__name__}: "
+        kind = (
+            ""
+            if isinstance(error, flags.Error)
+            else f"--config: {type(error).__name__}: "
+        )
         raise ValueError(f"{kind}{words}") from error
     if len(rest) > 1:
         raise ValueError(f"{rest[1]!r}: not a flag (flags begin with --)")
     return values
+
+
+def flags_help(name: str, values: FlagValues) -> str:
+    """What a command's flags are."""
+    lines = [
+        f"  --{flag.name}: {' '.join((flag.help or '').split())} "
+        f"(default: {'none' if flag.default in (None, '') else flag.default})"
+        for flag in (values[each] for each in sorted(values))
+        if "." not in flag.name
+    ]
+    return "\n".join([f"python -m data_pipelines.inspect {name}", *lines])
 
 
 def _check_overrides(arguments: Sequence[str]) -> None:
@@ -62,6 +77,10 @@ def config(values: FlagValues) -> Config:
         raise ValueError(
             "--config is missing: a config file, as in --config=configs/quickstart.py"
         )
+    try:
+        getattr(found, "steps", None)
+    except OSError as error:  # ml_collections hands on a missing file this way
+        raise ValueError(f"--config: {' '.join(str(error).split())}") from error
     if not isinstance(found, Config):
         raise ValueError(
             f"--config: get_config() returned {type(found).__name__}, must be a "

@@ -12,7 +12,7 @@ class Bar(NamedTuple):
 
     low: float
     high: float
-    count: int
+    values: int
 
 
 class Histogram(NamedTuple):
@@ -27,27 +27,30 @@ class Histogram(NamedTuple):
     most: float
 
 
+EMPTY = Histogram((), 0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
 def of_counts(values: np.ndarray) -> Histogram:
     """Of integers >= 0: one bar a value, or several, or growing ones for long tails."""
     if not len(values):
-        return _histogram(values, np.zeros(1))
-    most, typical = int(values.max()), max(1.0, float(np.median(values)))
+        return EMPTY
+    low, most = int(values.min()), int(values.max())
+    typical = max(1.0, float(np.median(values)))
     if most <= BARS:
         edges = np.arange(most + 2)
     elif most <= 10 * typical:
-        low = int(values.min())
         width = -(-(most + 1 - low) // BARS)
         edges = np.arange(low, most + 1 + width, width)
     else:
-        growing = np.geomspace(1, most + 1, BARS)
-        edges = np.unique(np.concatenate([[0], np.round(growing)]))
+        growing = np.round(np.geomspace(max(low, 1), most + 1, BARS))
+        edges = np.unique(np.concatenate([[low], growing]))
     return _histogram(values, edges)
 
 
 def of_ratios(values: np.ndarray) -> Histogram:
     """Of positive numbers, where twice as much is as far as half as much."""
     if not len(values):
-        return _histogram(values, np.zeros(1))
+        return EMPTY
     steps = np.log2(values) * 4
     # Half a step aside, so that 1:1, which is common, lies in the middle of a bar.
     first, last = np.floor(steps.min() + 0.5), np.floor(steps.max() + 0.5)
@@ -56,14 +59,8 @@ def of_ratios(values: np.ndarray) -> Histogram:
 
 def _histogram(values: np.ndarray, edges: np.ndarray) -> Histogram:
     place = np.searchsorted(edges, values, side="right") - 1
-    counts = np.bincount(place, minlength=len(edges) - 1) if len(values) else []
-    bars = [
-        Bar(*bar) for bar in zip(edges.tolist(), edges[1:].tolist(), map(int, counts))
-    ]
-    if not len(values):
-        return Histogram((), 0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    counts = np.bincount(place, minlength=len(edges) - 1).tolist()
+    bars = tuple(map(Bar, edges.tolist(), edges[1:].tolist(), counts))
     low, median, high = np.quantile(values, (0.05, 0.5, 0.95)).tolist()
-    return Histogram(
-        tuple(bars), len(values), float(values.mean()), low, median, high,
-        float(values.max()),
-    )  # fmt: skip
+    mean, most = float(values.mean()), float(values.max())
+    return Histogram(bars, len(values), mean, low, median, high, most)

@@ -18,6 +18,8 @@ from data_pipelines import shards
 from data_pipelines.inspect import folders, lint_records
 from data_pipelines.tokenizer import Tokenizer
 
+SUMMED = ("records", "bytes", "duplicates", "images", "characters")  # over shards
+COUNTED = ("kinds", "licences")  # documents of each
 LINES = 100  # told of one shard; a shard that is another file has thousands
 
 
@@ -46,24 +48,23 @@ def problems(
         directory = pathlib.Path(root) / name
         try:
             manifest = shards.read_manifest(directory)
-            tasks += _tasks(directory, manifest, tokenizer, every)
-            yield from manifest_problems(directory, manifest)
+            found = list(manifest_problems(directory, manifest))
+            tasks += _tasks(directory, manifest["shards"], tokenizer, every)
         except ValueError as error:
-            yield str(error)
-        except (KeyError, TypeError) as error:
-            yield f"{directory / shards.MANIFEST}: lacks an entry or its type ({error!r})"
+            found = [str(error)]
+        except (KeyError, TypeError, AttributeError) as error:
+            found = [f"{directory / shards.MANIFEST}: not a manifest ({error!r})"]
+        yield from found
     for found in _each(shard_problems, tasks, workers):
         yield from found
 
 
 def _tasks(
-    directory: pathlib.Path, manifest: dict[str, Any], tokenizer: Tokenizer, every: int
+    directory: pathlib.Path, infos: Sequence[dict], tokenizer: Tokenizer, every: int
 ) -> list[Task]:
-    infos = manifest["shards"]
     return [
         Task(str(directory), number, info, len(infos), tokenizer.path, every)
         for number, info in enumerate(infos)
-        if info["file"] and info["bytes"] >= 0
     ]
 
 
@@ -86,19 +87,21 @@ def _each(
 
 
 def manifest_problems(directory: pathlib.Path, manifest: dict) -> Iterator[str]:
-    """Yields what is wrong with a manifest in itself, and files that it doesn't list."""
+    """Yields what is wrong with a manifest itself, and files that it doesn't list."""
     path, infos = directory / shards.MANIFEST, manifest["shards"]
-    for name in ("records", "bytes", "duplicates", "images", "characters"):
+    for name in SUMMED:
         total = sum(info[name] for info in infos)
         if manifest[name] != total:
             yield f"{path}: {name} is {manifest[name]}, its shards have {total}"
-    for name in ("kinds", "licences"):
+    for name in COUNTED:
         total = collections.Counter()
         for info in infos:
             total.update(info[name])
         if manifest[name] != dict(total):
             yield f"{path}: {name} are {manifest[name]}, its shards have {dict(total)}"
     for number, info in enumerate(infos):
+        if len(info["sha256"]) != 64:
+            yield f"{path}: shard {number} has no sha256"
         expected = shards.shard_name(number, len(infos))
         if info["file"] != expected:
             yield f"{path}: shard {number} is {info['file']}, must be {expected}"

@@ -85,7 +85,8 @@ def _fill(
     positions = config.steps * data.rows_per_batch * data.row_tokens
     yield plan.note
     yield f"pool fill {tables.percent(counts['slots'].sum(), slots)} of the slots"
-    yield f"token fill {tables.percent(counts['positions'].sum(), positions)} of the rows"
+    used = tables.percent(counts["positions"].sum(), positions)
+    yield f"token fill {used} of the rows' positions"
 
 
 def _schedule(config: Config) -> Iterator[str]:

@@ -68,7 +68,7 @@ class Shared(NamedTuple):
 
 
 def measure(root: str, name: str, tokenizer: Tokenizer, limit: int) -> Folder:
-    """A prepared folder of `root`, of which at most `limit` documents are read (0: all).
+    """A prepared folder of `root`; at most `limit` documents are read (0: all).
 
     Raises ValueError where it is damaged, or has no index for the tokenizer.
     """

@@ -15,7 +15,8 @@ EXAMPLES = 4  # documents of a folder
 SEGMENTS = 12  # of an example, at most
 CHARACTERS = 700  # of a text of an example, at most
 # Of a drawing, in units that are about pixels.
-_WIDTH, _HEIGHT, _BELOW = 340.0, 92.0, 18.0
+_WIDTH, _HEIGHT, _BELOW = 400.0, 100.0, 18.0
+_FEW = 8  # bars; fewer leave a part of the drawing empty
 
 
 class Part(NamedTuple):
@@ -62,7 +63,7 @@ def render(root: str, found: Sequence[Folder], tokenizer: Tokenizer) -> str:
     amounts = {folder.name: stats.totals([folder]) for folder in found}
     return pages.render(
         "stats.html.jinja",
-        root=root,
+        root=pathlib.Path(root).resolve().name,
         folders=found,
         totals=stats.totals(found),
         amounts=amounts,
@@ -108,12 +109,12 @@ def _drawings(folder: Folder) -> list[Drawing]:
 
 def _drawing(title: str, histogram: Histogram) -> Drawing:
     bars, ratio = histogram.bars, "/" in title
-    most, step = max(bar.count for bar in bars), _WIDTH / len(bars)
+    most, step = max(bar.values for bar in bars), _WIDTH / max(len(bars), _FEW)
     columns = []
     for place, bar in enumerate(bars):
-        height = _HEIGHT * bar.count / most
-        height = max(height, 1.0) if bar.count else 0.0
-        words = f"{_range(bar.low, bar.high, ratio)}: {bar.count:,}"
+        height = _HEIGHT * bar.values / most
+        height = max(height, 1.0) if bar.values else 0.0
+        words = f"{_range(bar.low, bar.high, ratio)}: {bar.values:,}"
         width = max(step - 2, step / 2)
         columns.append(Column(place * step + 1, _HEIGHT - height, width, height, words))
     words = stats_text.number
@@ -144,4 +145,9 @@ def _ticks(histogram: Histogram, step: float, ratio: bool) -> list[tuple[float, 
         f"{(b.low * b.high) ** 0.5:.2f}" if ratio else stats_text.tick(b.low)
         for b in bars
     ]
-    return [((p + 0.5) * step, words[p]) for p in places]
+    ticks = []
+    for place in places:
+        half = 3.2 * len(words[place])  # of the words' width: they stay inside
+        x = min(max((place + 0.5) * step, half), _WIDTH - half)
+        ticks.append((x, words[place]))
+    return ticks

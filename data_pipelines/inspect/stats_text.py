@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from data_pipelines.inspect import folders, stats, tables
-from data_pipelines.inspect.stats import Folder
+from data_pipelines.inspect.stats import Folder, Shared
 from data_pipelines.tokenizer import Tokenizer
 
 AMOUNTS = ("documents", "images", "characters", "tokens", "bytes")
@@ -13,7 +13,7 @@ def render(found: Sequence[Folder], tokenizer: Tokenizer) -> str:
     """The whole report for a terminal."""
     blocks = [_amounts(found), *map(_folder_text, found)]
     others = [
-        f"{p.first} and {p.second} share {p.images:,} images, {p.documents:,} documents"
+        f"{p.first} and {p.second} share {_both(p)}"
         for p in stats.shared(found)
         if not p.leak
     ]
@@ -42,7 +42,8 @@ def _folder_text(folder: Folder) -> str:
         for what, h in stats.distributions(folder).items()
         if h.values
     ]
-    header = (folder.name, "5 %", "median", "95 %", "most", "mean")
+    columns = ("5 %", "median", "95 %", "most", "mean")
+    header = (folder.name, *(columns if rows else ()))
     labels = "\n".join(f"  {name}: {value}" for name, value in facts(folder))
     return f"{tables.table(header, rows)}\n{labels}"
 
@@ -50,13 +51,14 @@ def _folder_text(folder: Folder) -> str:
 def facts(folder: Folder) -> list[tuple[str, str]]:
     """Labels and shares of a folder: (what, value)."""
     manifest, contents = folder.manifest, folder.contents
+    reworded = tables.percent(contents.reworded, contents.texts)
     images, copies = contents.images.total(), stats.repeated(folder)
     found = [
         ("shards", f"{len(manifest['shards']):,}"),
         ("licences", tables.shares(manifest["licences"])),
         ("kinds", tables.shares(manifest["kinds"])),
         ("languages", tables.shares(contents.languages)),
-        ("texts with a synthetic wording", tables.percent(contents.reworded, contents.texts)),
+        ("texts with a synthetic wording", reworded),
     ]  # fmt: skip
     if manifest["duplicates"]:
         found.append(
@@ -77,12 +79,7 @@ def warnings(found: Sequence[Folder]) -> list[str]:
         if not pair.leak:
             continue
         train, held = sorted(pair[:2], key=folders.is_training, reverse=True)
-        parts = [
-            f"{count:,} {what}{'' if count == 1 else 's'}"
-            for count, what in ((pair.images, "image"), (pair.documents, "document"))
-            if count
-        ]
-        lines.append(f"{held}: {' and '.join(parts)} also in {train}")
+        lines.append(f"{held}: {_both(pair)} also in {train}")
     for folder in found:
         if not folder.manifest["records"]:
             lines.append(f"{folder.name}: empty")
@@ -91,6 +88,16 @@ def warnings(found: Sequence[Folder]) -> list[str]:
             share = tables.percent(count, total)
             lines.append(f"{folder.name}: {share} of its documents name no licence")
     return lines
+
+
+def _both(pair: Shared) -> str:
+    """What two folders share, such as "1 image and 3 documents"."""
+    counts = ((pair.images, "image"), (pair.documents, "document"))
+    return " and ".join(
+        f"{count:,} {what}{'' if count == 1 else 's'}"
+        for count, what in counts
+        if count
+    )
 
 
 def notes(found: Sequence[Folder], tokenizer: Tokenizer) -> list[str]:
