@@ -51,10 +51,12 @@ def of_ratios(values: np.ndarray) -> Histogram:
     """Of positive numbers, where twice as much is as far as half as much."""
     if not len(values):
         return EMPTY
-    steps = np.log2(values) * 4
-    # Half a step aside, so that 1:1, which is common, lies in the middle of a bar.
-    first, last = np.floor(steps.min() + 0.5), np.floor(steps.max() + 0.5)
-    return _histogram(values, 2 ** ((np.arange(first, last + 2) - 0.5) / 4))
+    places, parts = np.log2(values), 4.0  # bars of a doubling
+    while np.ptp(places) * parts > BARS - 1:
+        parts /= 2
+    # Half a bar aside, so that 1:1, which is common, lies in the middle of a bar.
+    first, last = np.floor(np.array([places.min(), places.max()]) * parts + 0.5)
+    return _histogram(values, 2 ** ((np.arange(first, last + 2) - 0.5) / parts))
 
 
 def _histogram(values: np.ndarray, edges: np.ndarray) -> Histogram:

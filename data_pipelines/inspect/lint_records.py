@@ -1,6 +1,5 @@
 """What is wrong with the records of one shard: content, order, counts and index."""
 
-import collections
 import io
 import pathlib
 from collections.abc import Iterator
@@ -50,8 +49,7 @@ def problems(
     indexed, problem = _indexed(path, info, total, tokenizer)
     if problem:
         yield problem
-    counts, before = collections.Counter(), b""
-    kinds, licences = collections.Counter(), collections.Counter()
+    found, before = _empty_counts(), b""
     for place in range(total):
         here = f"{path}: record {place}"
         try:
@@ -60,33 +58,41 @@ def problems(
             yield f"{here}: {' '.join(str(error).split())}"
             continue
         key = records.document_id(document)
-        if key <= before:
-            yield f"{here}: id {key.hex()} isn't larger than the one before"
-        if shards.shard_of(key, count) != number:
-            right = shards.shard_of(key, count)
-            yield f"{here}: id {key.hex()} belongs in shard {right}"
-        before = key
-        kinds[document.kind] += 1
-        licences[document.licence] += 1
-        _count(document, counts)
-        for words in _image_problems(document):
-            yield f"{here}: {words}"
+        words = [*_id_problems(key, before, number, count), *_image_problems(document)]
         if indexed:
-            words = _index_problem(
-                document, indexed, place, tokenizer if place % every == 0 else None
-            )
-            if words:
-                yield f"{here}: {words}"
-    found = {**counts, "kinds": dict(kinds), "licences": dict(licences)}
+            recount = tokenizer if place % every == 0 else None
+            words += _index_problems(document, indexed, place, recount)
+        for word in words:
+            yield f"{here}: {word}"
+        before = key
+        _count(document, found)
     for name, value in found.items():
         if value != info[name]:
             yield f"{path}: {name} counted {value}, the manifest says {info[name]}"
 
 
-def _count(document: Document, counts: collections.Counter) -> None:
+def _id_problems(key: bytes, before: bytes, number: int, count: int) -> Iterator[str]:
+    """A record out of its place: behind a larger id, or in another one's shard."""
+    if key <= before:
+        yield f"id {key.hex()} isn't larger than the one before"
+    right = shards.shard_of(key, count)
+    if right != number:
+        yield f"id {key.hex()} belongs in shard {right}"
+
+
+def _empty_counts() -> dict[str, Any]:
+    """Counts under the names that a manifest has for a shard."""
+    labels = {name: {} for name in ("kinds", "licences")}
+    return {"images": 0, "characters": 0, **labels}
+
+
+def _count(document: Document, found: dict[str, Any]) -> None:
+    labels = (("kinds", document.kind), ("licences", document.licence))
+    for name, label in labels:
+        found[name][label] = found[name].get(label, 0) + 1
     for segment in document.segments:
-        counts["images"] += isinstance(segment, Image)
-        counts["characters"] += len(segment.text) if isinstance(segment, Text) else 0
+        found["images"] += isinstance(segment, Image)
+        found["characters"] += len(segment.text) if isinstance(segment, Text) else 0
 
 
 def _image_problems(document: Document) -> Iterator[str]:
@@ -122,25 +128,25 @@ def _indexed(
     return _Indexed(columns, starts), ""
 
 
-def _index_problem(
+def _index_problems(
     document: Document, indexed: _Indexed, place: int, tokenizer: Tokenizer | None
-) -> str:
-    """How a document differs from its index; "" if it doesn't."""
-    segments, columns = document.segments, indexed.columns
-    kind = columns["kinds"][columns["kind"][place]].item()
+) -> Iterator[str]:
+    """How a document differs from its index; tokens only with a tokenizer."""
+    kind = indexed.columns["kinds"][indexed.columns["kind"][place]].item()
     if kind != document.kind:
-        return f"its index says kind {kind!r}, the record {document.kind!r}"
-    for name, values in _facts(document).items():
-        if indexed.of(place, name) != values:
-            said = indexed.of(place, name)
-            return f"its index says {name} of its segments is {said}, not {values}"
-    if tokenizer is None:
-        return ""
-    tokens = [
-        len(tokenizer.encode(s.text)) if isinstance(s, Text) else 0 for s in segments
-    ]
-    said = indexed.of(place, "tokens")
-    return "" if said == tokens else f"its index says {said} tokens, counted {tokens}"
+        yield f"its index says kind {kind!r}, the record {document.kind!r}"
+    facts = _facts(document)
+    if tokenizer is not None:
+        facts["tokens"] = [
+            len(tokenizer.encode(s.text)) if isinstance(s, Text) else 0
+            for s in document.segments
+        ]
+    for name, values in facts.items():
+        said = indexed.of(place, name)
+        if said != values:
+            yield f"its index says {name} of its segments is {said}, not {values}"
+            if len(said) != len(values):
+                return  # they differ in everything
 
 
 def _facts(document: Document) -> dict[str, list]:

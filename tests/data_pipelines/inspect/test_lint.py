@@ -261,7 +261,7 @@ def plus(name, amount):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (plus("tokens", 999), "its index says [999"),
+        (plus("tokens", 999), "its index says tokens of its segments is "),
         (plus("loss", None), "its index says loss of its segments is "),
         (plus("width", 999), "its index says width of its segments is "),
         (lambda c: c.update(kinds=np.array(["other"])), "its index says kind 'other'"),
@@ -271,7 +271,7 @@ def test_an_index_that_says_something_else(world, change, words):
     edit_index(world, change)
     found = problems(world)
     assert found
-    assert all(words.split("[")[0] in line for line in found)
+    assert all(words in line for line in found)
     assert all(line.startswith(f"{shard(world)}: record ") for line in found)
 
 
