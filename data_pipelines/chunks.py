@@ -35,6 +35,7 @@ class Documents(NamedTuple):
     digest: str  # of the source's content and the tokenizer
     kind: np.ndarray  # uint8 [documents], place in kinds
     kinds: tuple[str, ...]
+    synthetic: np.ndarray  # bool [documents]: read in its synthetic wording
 
 
 class Layout(NamedTuple):

@@ -85,6 +85,8 @@ class Source:
     name: str = ""
     path: str = ""  # folder of shards, relative to data.root; empty: NAME/train
     heldout: str = ""  # likewise; empty: NAME/heldout
+    # Share of the captions that have a synthetic wording which are read in it instead.
+    synthetic: float = 0.0
 
 
 @dataclasses.dataclass
