@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from data_pipelines import index, loader, materialize, plan, pools, stream
+from data_pipelines import tokenizer as tokenizer_lib
 from data_pipelines.buffers import Recycler
 from data_pipelines.loader import Reading, Work
 from data_pipelines.materialize import Corpus, Fault, Materials
@@ -63,7 +64,9 @@ def open_tokenizer(config: Config) -> Tokenizer:
     root = pathlib.Path(config.data.root)
     if not config.data.root or not root.is_dir():
         raise ValueError(f"data.root={config.data.root!r}: no such folder")
-    tokenizer = Tokenizer(config.data.tokenizer or root / "tokenizer.model")
+    tokenizer = tokenizer_lib.open(
+        config.data.tokenizer or tokenizer_lib.in_folder(root)
+    )
     size = config.model.decoder.vocab_size
     if tokenizer.vocab_size > size:
         raise ValueError(

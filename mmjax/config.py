@@ -116,7 +116,7 @@ class Data:
             Source("text"),
         )
     )
-    tokenizer: str = ""  # sentencepiece model; empty: tokenizer.model in data.root
+    tokenizer: str = ""  # a .model or tokenizer.json; empty: the one in data.root
     sample_world: SampleWorld = dataclasses.field(default_factory=SampleWorld)
     seed: int = 0  # of the shuffle
     row_tokens: int = 4096  # T

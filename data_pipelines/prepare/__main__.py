@@ -46,7 +46,9 @@ _TEXT_SPLIT = flags.DEFINE_enum(
 )
 _OUTPUT = flags.DEFINE_string("output", None, "New folder to write.", required=True)
 _TOKENIZER = flags.DEFINE_string(
-    "tokenizer", "", "Existing sentencepiece model. Default: train one."
+    "tokenizer",
+    "",
+    "Existing sentencepiece model or tokenizer.json. Default: train one.",
 )
 _VOCAB_SIZE = flags.DEFINE_integer(
     "vocab_size", 8192, "Ids of a trained tokenizer.", lower_bound=300

@@ -15,9 +15,8 @@ from data_pipelines.prepare import own, readers
 from data_pipelines.prepare.own import Options
 from data_pipelines.prepare.readers import Input
 from data_pipelines.records import Text
-from data_pipelines.tokenizer import Tokenizer
 
-TOKENIZER = "tokenizer.model"
+TOKENIZER = "tokenizer.model"  # of one that is trained
 REJECTS = "rejects.jsonl"
 _MARK = ".mmjax_unfinished"
 _SHARD_LINES = 4000  # lines of input for one shard; one may hold five captions
@@ -43,7 +42,7 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
     Everything is written beside `output` first and gets its name at the end. Raises
     ValueError where the request can't be met or Beam isn't installed.
     """
-    words = Tokenizer(request.tokenizer) if request.tokenizer else None
+    words = tokenizer.open(request.tokenizer) if request.tokenizer else None
     engine = _engine()
     counts = _shard_counts(request)
     output = pathlib.Path(request.output)
@@ -59,7 +58,7 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
             texts = _training_texts(folder, counts)
             words = tokenizer.train(texts, folder / TOKENIZER, request.vocab_size)
         else:
-            shutil.copyfile(request.tokenizer, folder / TOKENIZER)
+            shutil.copyfile(request.tokenizer, folder / words.FILE_NAME)
         say("counting tokens")
         for path in _folders(folder, counts):
             index.build(path, words, workers=request.workers)
@@ -71,7 +70,7 @@ def reindex(output: str, model: str, workers: int = 1) -> str:
 
     Returns a line to print. Raises ValueError where there is nothing prepared.
     """
-    words = Tokenizer(model)
+    words = tokenizer.open(model)
     found = sorted(pathlib.Path(output).glob(f"*/*/{shards.MANIFEST}"))
     if not found:
         raise ValueError(f"--output={output}: no prepared corpora in it")
@@ -95,8 +94,8 @@ def summary(folder: pathlib.Path, name: pathlib.Path) -> str:
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
         for row in rows
     ]
-    words = Tokenizer(folder / TOKENIZER)
-    ids = f"tokenizer: {name / TOKENIZER}, {words.vocab_size} ids"
+    words = tokenizer.open(tokenizer.in_folder(folder))
+    ids = f"tokenizer: {name / words.FILE_NAME}, {words.vocab_size} ids"
     return "\n".join([*table, ids, _reasons(folder, name)])
 
 

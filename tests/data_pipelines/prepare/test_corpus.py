@@ -56,7 +56,7 @@ def test_real_corpora_become_shards_that_training_can_open(real_data, tmp_path):
     request = corpus.Request(files, str(output), Options(heldout=0.1), vocab_size=1000)
     summary = corpus.prepare(request, _quiet)
     assert "rejected: 0" in summary
-    words = tokenizer.Tokenizer(output / "tokenizer.model")
+    words = tokenizer.open(output / "tokenizer.model")
     assert words.vocab_size == 1000
     total = {}
     for split in ("train", "heldout"):
