@@ -20,7 +20,7 @@ import sys
 
 from absl import app, flags
 
-from data_pipelines.prepare import corpus, readers
+from data_pipelines.prepare import corpus, readers, tokenizer_sample
 from data_pipelines.prepare.own import Options
 
 _CAPTIONS = flags.DEFINE_multi_string(
@@ -52,6 +52,12 @@ _TOKENIZER = flags.DEFINE_string(
 )
 _VOCAB_SIZE = flags.DEFINE_integer(
     "vocab_size", 8192, "Ids of a trained tokenizer.", lower_bound=300
+)
+_TOKENIZER_WEIGHTS = flags.DEFINE_string(
+    "tokenizer_weights",
+    "",
+    "Mixture of characters that a tokenizer is trained on, in integers, as "
+    "captions:45,interleaved:45,text:10. Default: all texts, each once.",
 )
 _HELDOUT = flags.DEFINE_float(
     "heldout", 0.02, "Share of documents held out.", lower_bound=0.0, upper_bound=0.9
@@ -87,12 +93,16 @@ def main(arguments: list[str]) -> None:
     ]
     if not files:
         raise ValueError("nothing to prepare: give --captions, --interleaved or --text")
+    weights = _TOKENIZER_WEIGHTS.value
+    if weights and _TOKENIZER.value:
+        raise ValueError("--tokenizer_weights: --tokenizer gives one, trained already")
     request = corpus.Request(
         files=files,
         output=_OUTPUT.value or "",
         options=Options(_MAX_SIDE.value, _HELDOUT.value, _TEXT_SPLIT.value),
         tokenizer=_TOKENIZER.value,
         vocab_size=_VOCAB_SIZE.value,
+        tokenizer_weights=tokenizer_sample.parse(weights) if weights else {},
         shards=_SHARDS.value,
         runner=_RUNNER.value,
         workers=_WORKERS.value,

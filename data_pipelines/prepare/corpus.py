@@ -7,14 +7,13 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_pipelines import index, shards, tokenizer
-from data_pipelines.prepare import own, readers
+from data_pipelines.prepare import own, readers, tokenizer_sample
 from data_pipelines.prepare.own import Options
 from data_pipelines.prepare.readers import Input
-from data_pipelines.records import Text
 
 TOKENIZER = "tokenizer.model"  # of one that is trained
 REJECTS = "rejects.jsonl"
@@ -30,6 +29,8 @@ class Request(NamedTuple):
     options: Options = Options()
     tokenizer: str = ""  # existing model; empty: train one
     vocab_size: int = 8192
+    # Shares of the characters it is trained on, by corpus; empty: all there is.
+    tokenizer_weights: Mapping[str, int] = {}
     shards: int = 0  # of each folder; 0: by the size of the input
     runner: str = "DirectRunner"
     workers: int = 1
@@ -45,6 +46,7 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
     words = tokenizer.open(request.tokenizer) if request.tokenizer else None
     engine = _engine()
     counts = _shard_counts(request)
+    tokenizer_sample.check(request.tokenizer_weights, counts)
     output = pathlib.Path(request.output)
     with _unfinished(output) as folder:
         say(f"preparing {len(request.files)} files")
@@ -55,7 +57,8 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
         _check_texts(folder, counts)
         if words is None:
             say("training the tokenizer")
-            texts = _training_texts(folder, counts)
+            folders = {name: folder / name / own.SPLITS[0] for name in counts}
+            texts = tokenizer_sample.texts(folders, request.tokenizer_weights)
             words = tokenizer.train(texts, folder / TOKENIZER, request.vocab_size)
         else:
             shutil.copyfile(request.tokenizer, folder / words.FILE_NAME)
@@ -175,11 +178,3 @@ def _check_texts(folder: pathlib.Path, counts: dict[str, int]) -> None:
     if not any(manifest["characters"] for manifest in train):
         reasons = _reasons(folder, pathlib.Path()).splitlines()[1:]
         raise ValueError(f"not one document to train on ({'; '.join(reasons)})")
-
-
-def _training_texts(folder: pathlib.Path, counts: dict[str, int]) -> Iterator[str]:
-    for corpus in counts:
-        reader = shards.ShardReader(folder / corpus / own.SPLITS[0])
-        for number in range(len(reader)):
-            segments = reader.document(number).segments
-            yield from (s.text for s in segments if isinstance(s, Text))
