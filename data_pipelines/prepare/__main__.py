@@ -4,7 +4,12 @@
         --captions=captions.jsonl --interleaved=docs.jsonl --text=wiki.txt
     python -m data_pipelines.prepare index --output=ROOT --tokenizer=other.model
 
-The second form counts the tokens of ROOT again, for another tokenizer.
+    python -m data_pipelines.prepare recaption --output=ROOT --corpus=captions \\
+        --endpoint=http://host:8000/v1 --model=NAME
+
+The second form counts the tokens of ROOT again, for another tokenizer. The third asks a
+model for a synthetic caption of each image of a prepared corpus (VeCap), beside the
+text that it has; it may be stopped and started again.
 
 Formats, one document a line:
   captions     JSONL {"image": path, "caption": text} or {..., "captions": [text, ...]};
@@ -20,7 +25,13 @@ import sys
 
 from absl import app, flags
 
-from data_pipelines.prepare import corpus, readers, tokenizer_sample
+from data_pipelines.prepare import (
+    corpus,
+    readers,
+    recaption,
+    recaption_flags,
+    tokenizer_sample,
+)  # fmt: skip
 from data_pipelines.prepare.own import Options
 
 _CAPTIONS = flags.DEFINE_multi_string(
@@ -72,6 +83,7 @@ _WORKERS = flags.DEFINE_integer(
     "workers", 1, "Processes, on this machine.", lower_bound=1
 )
 _RUNNER = flags.DEFINE_string("runner", "DirectRunner", "Of Apache Beam.")
+_say = functools.partial(print, file=sys.stderr)
 _BEAM = flags.DEFINE_multi_string(
     "beam", [], "A flag for Beam's runner, as --beam=--region=europe-west4."
 )
@@ -84,8 +96,14 @@ def main(arguments: list[str]) -> None:
         output, model = _OUTPUT.value or "", _TOKENIZER.value
         print(corpus.reindex(output, model, _WORKERS.value))
         return
+    if command == ["recaption"]:
+        output, model = _OUTPUT.value or "", _TOKENIZER.value
+        request = recaption_flags.request(output, model, _WORKERS.value)
+        print(recaption.recaption(request, say=_say))
+        return
     if command:
-        raise ValueError(f"{command[0]!r}: the only command is index, the rest --flags")
+        rule = "the commands are index and recaption, the rest --flags"
+        raise ValueError(f"{command[0]!r}: {rule}")
     files = [
         *readers.inputs("captions", _CAPTIONS.value, _IMAGES.value),
         *readers.inputs("interleaved", _INTERLEAVED.value, _INTERLEAVED_IMAGES.value),
@@ -108,7 +126,7 @@ def main(arguments: list[str]) -> None:
         workers=_WORKERS.value,
         flags=_BEAM.value,
     )
-    print(corpus.prepare(request, say=functools.partial(print, file=sys.stderr)))
+    print(corpus.prepare(request, say=_say))
 
 
 def _one_line(arguments: list[str]) -> None:
@@ -119,5 +137,6 @@ def _one_line(arguments: list[str]) -> None:
         sys.exit(f"error: {error}")
 
 
+flags.adopt_module_key_flags(recaption_flags)
 if __name__ == "__main__":
     app.run(_one_line)

@@ -23,7 +23,7 @@ def test_mistakes_end_in_one_line_and_an_exit_status(tmp_path):
         (output,): "nothing to prepare",
         (output, "--captions=absent.jsonl"): "absent.jsonl: no such file of captions",
         (output, text, "--tokenizer=absent.model"): "tokenizer absent.model",
-        (output, text, "captions"): "'captions': the only command is index",
+        (output, text, "captions"): "'captions': the commands are index and recaption",
     }
     for arguments, words in mistakes.items():
         done = _run(*arguments)
