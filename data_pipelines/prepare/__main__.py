@@ -135,6 +135,9 @@ def _one_line(arguments: list[str]) -> None:
         main(arguments)
     except ValueError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        resumes = arguments[1:] == ["recaption"]
+        sys.exit("stopped" + "; the same command goes on from here" * resumes)
 
 
 flags.adopt_module_key_flags(recaption_flags)

@@ -7,6 +7,7 @@ shards get them; the program can be killed anywhere and run again.
 
 import collections
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import pathlib
@@ -92,7 +93,7 @@ def recaption(request: Request, say: Callable[[str], None] = print) -> str:
     reader = shards.ShardReader(folder)
     words = _tokenizer(request, folder)
     name = answers.name(request.corpus, request.endpoint.model, request.prompt)
-    with Journal(root / name) as journal:
+    with _disk(root), Journal(root / name) as journal:
         say(f"{len(journal)} answers in {journal.path}")
         tally = _ask_all(request, reader, journal)
         if not len(journal):
@@ -104,6 +105,15 @@ def recaption(request: Request, say: Callable[[str], None] = print) -> str:
         }
         manifest = rewording.reword(folder, journal.get, facts, words, request.workers)
         return _summary(request, manifest, journal, tally)
+
+
+@contextlib.contextmanager
+def _disk(root: pathlib.Path) -> Iterator[None]:
+    """A full disk is an error of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{root}: can't be written ({error.strerror})") from error
 
 
 def _tokenizer(request: Request, folder: pathlib.Path) -> Tokenizer:

@@ -250,21 +250,20 @@ def _start(root, server, *more: str) -> subprocess.Popen:
 
 def test_killed_at_any_time_and_run_again_the_bytes_are_the_same(root, expected):
     """Killed at the 1st, 8th and 15th question, and while shards are written."""
-    output, victim = "", threading.Event()
+    output, lock, at = "", threading.Lock(), 0
 
     def plan(prompt, number):
-        if len(server.asked) in deaths:
-            os.kill(process.pid, signal.SIGKILL)
-            victim.set()
+        nonlocal at
+        with lock:
+            if at and len(server.asked) >= at:
+                at = 0
+                process.kill()
         return OK
 
     with chat_server.serve(plan) as server:
-        deaths = {1, 8, 15}
-        for _ in deaths:
-            victim.clear()
+        for at in (1, 8, 15):  # noqa: B007  (plan reads it)
             process = _start(root, server)
             output += process.communicate(timeout=60)[0]
-            assert victim.is_set()
             assert process.returncode == -signal.SIGKILL
         beside = root / "captions/train/.rewording"
         process = _start(root, server)
@@ -287,6 +286,24 @@ def test_killed_at_any_time_and_run_again_the_bytes_are_the_same(root, expected)
     assert KEY not in output
     for path in root.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
+
+
+def test_stopped_by_hand_it_says_so_and_goes_on_where_it_was(root, expected):
+    def plan(prompt, number):
+        if len(server.asked) == 5:
+            process.send_signal(signal.SIGINT)
+        return Act(hang=0.1)
+
+    with chat_server.serve(plan) as server:
+        process = _start(root, server)
+        said = process.communicate(timeout=60)[0]
+        assert process.returncode == 1
+        assert said.rstrip().endswith("stopped; the same command goes on from here")
+        assert "Traceback" not in said
+        assert len(server.asked) < 15
+        recaption.recaption(_request(root, server), _quiet)
+        assert len(server.asked) == COUNT  # what was open had been answered and kept
+    assert _files(root) == expected
 
 
 def test_the_programs_mistakes_are_one_line(root):
