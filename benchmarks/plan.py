@@ -97,6 +97,7 @@ def sample(kind: Kind, count: int) -> Documents:
         digest=f"benchmark {kind} {count}",
         kind=np.zeros(count, np.uint8),
         kinds=("",),
+        synthetic=np.zeros(count, bool),
     )
 
 

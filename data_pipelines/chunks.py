@@ -37,6 +37,7 @@ class Documents(NamedTuple):
     digest: str  # of the source's content and the tokenizer
     kind: np.ndarray  # uint8 [documents], place in kinds
     kinds: tuple[str, ...]
+    synthetic: np.ndarray  # bool [documents]: read in its synthetic wording
     totals: np.ndarray | None = None  # TOTALS [documents], where they are known
     summary: "Summary | None" = None  # likewise
     folder: str = ""  # whose files the columns are mapped from; empty: in memory

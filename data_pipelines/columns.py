@@ -19,6 +19,7 @@ _ARRAYS = (
     "segment_slots",
     "segment_loss",
     "kind",
+    "synthetic",
     "totals",
 )
 

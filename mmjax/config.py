@@ -87,6 +87,8 @@ class Source:
     name: str = ""
     path: str = ""  # folder of shards, relative to data.root; empty: NAME/train
     heldout: str = ""  # likewise; empty: NAME/heldout
+    # Share of the captions that have a synthetic wording which are read in it instead.
+    synthetic: float = 0.0
     max_epochs: float = 0.0  # how often the run may see a document; 0: no limit
     beyond: str = "stop"  # what a run does that goes further: one of EPOCH_POLICIES
 
@@ -118,7 +120,7 @@ class Data:
             Source("text"),
         )
     )
-    tokenizer: str = ""  # sentencepiece model; empty: tokenizer.model in data.root
+    tokenizer: str = ""  # a .model or tokenizer.json; empty: the one in data.root
     sample_world: SampleWorld = dataclasses.field(default_factory=SampleWorld)
     seed: int = 0  # of the shuffle
     row_tokens: int = 4096  # T

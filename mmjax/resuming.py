@@ -88,8 +88,9 @@ def _require_same_data(run: Run, done: int, saved: dict[str, Any]) -> None:
     changed = [name for name, d in saved["sources"].items() if digests.get(name) != d]
     if changed:
         raise ValueError(
-            f"data of source {', '.join(changed)}: shards, tokenizer, seed or layout "
-            f"of rows changed since {at}; put them back, or start in another --workdir"
+            f"data of source {', '.join(changed)}: shards, tokenizer, seed, share of "
+            f"synthetic captions or layout of rows changed since {at}; put them back, "
+            "or start in another --workdir"
         )
     past, now = (
         [part for part in parts if part[0] < max(done, 1)]

@@ -140,6 +140,11 @@ def _mixture_problems(config: Config) -> list[str]:
     if not names or "" in names or len(set(names)) < len(names):
         problems.append(f"data.sources={names}: need names, each different")
     problems += [
+        f"data.sources[{i}].synthetic={source.synthetic}: must be a share, 0 to 1"
+        for i, source in enumerate(config.data.sources)
+        if not 0 <= source.synthetic <= 1
+    ]
+    problems += [
         f"data.sources[{i}].max_epochs={source.max_epochs}: must not be negative"
         for i, source in enumerate(config.data.sources)
         if source.max_epochs < 0

@@ -29,6 +29,7 @@ def columns(documents: Sequence[Sequence[Segment]], digest: str = "d") -> Docume
         digest=digest,
         kind=np.zeros(len(documents), np.uint8),
         kinds=("plain",),
+        synthetic=np.zeros(len(documents), bool),
     )
 
 
@@ -56,6 +57,7 @@ def sample(
         digest=f"sample {count} {text} {images} {seed} {image_tokens}",
         kind=np.zeros(count, np.uint8),
         kinds=("plain",),
+        synthetic=np.zeros(count, bool),
     )
 
 

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from data_pipelines import shards
+from data_pipelines import shards, tokenizer
 from data_pipelines.tokenizer import Tokenizer
 
 TRAINING = "train"  # last part of the name of a folder that is trained on
@@ -36,11 +36,12 @@ def open_tokenizer(root: str, path: str) -> Tokenizer:
     Raises ValueError where there is none.
     """
     if path:
-        return Tokenizer(path)
+        return tokenizer.open(path)
     for folder in (pathlib.Path(root), *pathlib.Path(root).absolute().parents[:2]):
-        if (folder / "tokenizer.model").is_file():
-            return Tokenizer(folder / "tokenizer.model")
-    raise ValueError(f"--root={root}: no tokenizer.model in it; name one: --tokenizer")
+        found = tokenizer.in_folder(folder)
+        if found.is_file():
+            return tokenizer.open(found)
+    raise ValueError(f"--root={root}: no tokenizer in it; name one: --tokenizer")
 
 
 def is_training(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from data_pipelines import shards
+from data_pipelines import shards, tokenizer
 from data_pipelines.inspect import folders, lint_records
 from data_pipelines.tokenizer import Tokenizer
 
@@ -116,7 +116,7 @@ def shard_problems(task: Task) -> list[str]:
     path = pathlib.Path(task.directory) / task.info["file"]
     found = list(_file_problems(path, task.info))
     if path.is_file():
-        words = Tokenizer(task.tokenizer)
+        words = tokenizer.open(task.tokenizer)
         found += lint_records.problems(
             path, task.number, task.shards, task.info, words, task.every
         )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.pipeline import Pipeline
-from data_pipelines.tokenizer import Tokenizer
+from data_pipelines.tokenizer import Tokenizer, piece
 from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
 from mmjax.config import Config
 
@@ -162,5 +162,5 @@ def chunk_entries(
             yield Picture(place[0], slot, numbers[0], numbers[-1] + 1)
             continue
         for n in numbers:
-            text, is_input = tokenizer.piece(ids[n]), n < len(inputs)
+            text, is_input = piece(tokenizer, ids[n]), n < len(inputs)
             yield Token(text, ids[n], n, trained[n], is_input, ids[n] in control)

@@ -7,17 +7,15 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_pipelines import index, shards, tokenizer
-from data_pipelines.prepare import own, readers
+from data_pipelines.prepare import own, readers, tokenizer_sample
 from data_pipelines.prepare.own import Options
 from data_pipelines.prepare.readers import Input
-from data_pipelines.records import Text
-from data_pipelines.tokenizer import Tokenizer
 
-TOKENIZER = "tokenizer.model"
+TOKENIZER = "tokenizer.model"  # of one that is trained
 REJECTS = "rejects.jsonl"
 _MARK = ".mmjax_unfinished"
 _SHARD_LINES = 4000  # lines of input for one shard; one may hold five captions
@@ -31,6 +29,8 @@ class Request(NamedTuple):
     options: Options = Options()
     tokenizer: str = ""  # existing model; empty: train one
     vocab_size: int = 8192
+    # Shares of the characters it is trained on, by corpus; empty: all there is.
+    tokenizer_weights: Mapping[str, int] = {}
     shards: int = 0  # of each folder; 0: by the size of the input
     runner: str = "DirectRunner"
     workers: int = 1
@@ -43,9 +43,10 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
     Everything is written beside `output` first and gets its name at the end. Raises
     ValueError where the request can't be met or Beam isn't installed.
     """
-    words = Tokenizer(request.tokenizer) if request.tokenizer else None
+    words = tokenizer.open(request.tokenizer) if request.tokenizer else None
     engine = _engine()
     counts = _shard_counts(request)
+    tokenizer_sample.check(request.tokenizer_weights, counts)
     output = pathlib.Path(request.output)
     with _unfinished(output) as folder:
         say(f"preparing {len(request.files)} files")
@@ -56,10 +57,11 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
         _check_texts(folder, counts)
         if words is None:
             say("training the tokenizer")
-            texts = _training_texts(folder, counts)
+            folders = {name: folder / name / own.SPLITS[0] for name in counts}
+            texts = tokenizer_sample.texts(folders, request.tokenizer_weights)
             words = tokenizer.train(texts, folder / TOKENIZER, request.vocab_size)
         else:
-            shutil.copyfile(request.tokenizer, folder / TOKENIZER)
+            shutil.copyfile(request.tokenizer, folder / words.FILE_NAME)
         say("counting tokens")
         for path in _folders(folder, counts):
             index.build(path, words, workers=request.workers)
@@ -71,7 +73,7 @@ def reindex(output: str, model: str, workers: int = 1) -> str:
 
     Returns a line to print. Raises ValueError where there is nothing prepared.
     """
-    words = Tokenizer(model)
+    words = tokenizer.open(model)
     found = sorted(pathlib.Path(output).glob(f"*/*/{shards.MANIFEST}"))
     if not found:
         raise ValueError(f"--output={output}: no prepared corpora in it")
@@ -95,8 +97,8 @@ def summary(folder: pathlib.Path, name: pathlib.Path) -> str:
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
         for row in rows
     ]
-    words = Tokenizer(folder / TOKENIZER)
-    ids = f"tokenizer: {name / TOKENIZER}, {words.vocab_size} ids"
+    words = tokenizer.open(tokenizer.in_folder(folder))
+    ids = f"tokenizer: {name / words.FILE_NAME}, {words.vocab_size} ids"
     return "\n".join([*table, ids, _reasons(folder, name)])
 
 
@@ -176,11 +178,3 @@ def _check_texts(folder: pathlib.Path, counts: dict[str, int]) -> None:
     if not any(manifest["characters"] for manifest in train):
         reasons = _reasons(folder, pathlib.Path()).splitlines()[1:]
         raise ValueError(f"not one document to train on ({'; '.join(reasons)})")
-
-
-def _training_texts(folder: pathlib.Path, counts: dict[str, int]) -> Iterator[str]:
-    for corpus in counts:
-        reader = shards.ShardReader(folder / corpus / own.SPLITS[0])
-        for number in range(len(reader)):
-            segments = reader.document(number).segments
-            yield from (s.text for s in segments if isinstance(s, Text))
