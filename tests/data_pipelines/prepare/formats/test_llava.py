@@ -93,8 +93,9 @@ def test_a_system_is_a_turn_or_a_column(tmp_path):
 
 
 def test_tools_are_context_and_their_calls_are_predicted(tmp_path):
-    record = _turns(ASK, {"from": "function_call", "value": "look()"},
-                    {"from": "observation", "value": "dog"}, ANSWER, tools="[]")  # fmt: skip
+    call = {"from": "function_call", "value": "look()"}
+    seen = {"from": "observation", "value": "dog"}
+    record = _turns(ASK, call, seen, ANSWER, tools="[]")
     document, raw, _ = _one(tmp_path, record)
     assert [(t.text, t.loss) for t in document] == [
         ("USER: What?\nASSISTANT:", False), (" look()", True),
