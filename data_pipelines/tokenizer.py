@@ -62,6 +62,18 @@ class Tokenizer:
         """Text of the ids; control ids give nothing."""
         return self._model.decode([int(i) for i in ids if 0 <= i < self._pieces])
 
+    def piece(self, id: int) -> str:
+        """What one id stands for, to be shown: text, <0x0A> of a byte, <bos> and such.
+
+        Unlike `decode` it never drops a space, and it has words for control ids.
+        """
+        names = {self.bos: "bos", self.eos: "eos", self.pad: "pad", self.image: "image"}
+        if id in names:
+            return f"<{names[id]}>"
+        if not 0 <= id < self._pieces:
+            return f"<no id: {id}>"
+        return self._model.id_to_piece(int(id)).replace(_WORD_MARK, " ")
+
     def _ids_of_mark(self) -> list[int]:
         """Byte ids of the character that sentencepiece itself uses for a space.
 

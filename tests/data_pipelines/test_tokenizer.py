@@ -93,3 +93,19 @@ def test_foreign_models_get_the_ids_they_lack(real_data, name, size, text):
     assert (model.pad, model.image, model.vocab_size) == (size - 2, size - 1, size)
     assert model.decode(model.encode(text)) == text
     assert not {1, 2, model.pad, model.image} & set(model.encode(CONTROL))
+
+
+def test_pieces_are_shown_with_their_spaces_bytes_and_control_ids(tmp_path):
+    words = tokenizer.train(["a red ball and a cube"] * 9, tmp_path / "t.model", 300)
+    ids = words.encode(" a red  ball")
+    assert "".join(map(words.piece, ids)) == " a red  ball"
+    (byte, *_) = words.encode("\u00e9")
+    assert words.piece(byte) == "<0xC3>"
+    controls = (words.bos, words.eos, words.pad, words.image)
+    assert [words.piece(id) for id in controls] == [
+        "<bos>",
+        "<eos>",
+        "<pad>",
+        "<image>",
+    ]
+    assert words.piece(words.vocab_size) == f"<no id: {words.vocab_size}>"
