@@ -68,7 +68,8 @@ def _part(part: Any) -> str | Picture:
 
 
 def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
-    values, keys = record.fields, ("image", "images", settings.image_key)
+    values = record.fields
+    keys = (settings.image_key,) if settings.image_key else ("image", "images")
     try:
         llava.check_media(values)
         found = llava.with_system(values.get("system"), messages(values["messages"]))

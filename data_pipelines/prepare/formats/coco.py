@@ -42,7 +42,8 @@ def _read_coco(unit: Unit, settings: Settings) -> Iterator[Raw | Reject]:
         else:
             image_id, number, caption = found
             captions[image_id].append((number, caption))
-    for found in _members(unit, "images", functools.partial(_image, captions)):
+    convert = functools.partial(_image, captions, _licences(unit))
+    for found in _members(unit, "images", convert):
         if isinstance(found, Reject):
             yield found
         else:
@@ -85,7 +86,16 @@ def _annotation(record: Record) -> tuple[Any, int, Any]:
     return image_id, record.number, record.fields.get("caption")
 
 
-def _image(captions: _Captions, record: Record) -> list[Raw | Reject]:
+def _licences(unit: Unit) -> dict[Any, Any]:
+    """Names of the licences, of which an image has the number, if the file has any."""
+    found = _members(unit, "licenses", lambda record: record.fields)
+    listed = [licence for licence in found if not isinstance(licence, Reject)]
+    return {str(licence.get("id")): licence.get("name") for licence in listed}
+
+
+def _image(
+    captions: _Captions, licences: dict[Any, Any], record: Record
+) -> list[Raw | Reject]:
     image_id = record.fields.get("id")
     if not isinstance(image_id, int | str):
         raise Bad("missing_field", f"id {str(image_id)[:80]!r}")
@@ -93,6 +103,9 @@ def _image(captions: _Captions, record: Record) -> list[Raw | Reject]:
     found = [caption for _, caption in captions.pop(image_id, [])]
     url = record.fields.get("coco_url") or record.fields.get("flickr_url") or ""
     used = ("file_name", "coco_url", "flickr_url")
+    licence = record.fields.get("license")
+    named = {"license": licences.get(str(licence), licence)}
+    record = record._replace(fields=record.fields | named)
     return _captioned(record, shown._replace(url=str(url)), found, used)
 
 

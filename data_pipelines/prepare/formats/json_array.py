@@ -24,7 +24,9 @@ def elements(file: BinaryIO, member: str = "") -> Iterator[bytes]:
     of the array, has none, or goes on behind it.
     """
     wanted = json.dumps(member).encode()
-    level = 2 if member else 1  # brackets that are open between two elements
+    where = f"the array {member!r}" if member else "its array"
+    # The first bracket of all, and how many are open between two elements.
+    outer, level = (b"{", 2) if member else (b"[", 1)
     depth, name, inside = 0, b"", False
     buffer, begun, at = b"", 0, 0  # begun: first byte of the element; at: to be seen
     # As much again as is held: a long element is copied and searched twice, not often.
@@ -37,6 +39,8 @@ def elements(file: BinaryIO, member: str = "") -> Iterator[bytes]:
             at = token.end()
             if mark in b"[{":
                 depth += 1
+                if depth == 1 and mark != outer:
+                    raise ValueError(f"doesn't hold {where}")
                 opens = mark == b"[" and depth == level and not inside
                 if opens and (not member or name == wanted):
                     inside, begun = True, at
@@ -49,13 +53,14 @@ def elements(file: BinaryIO, member: str = "") -> Iterator[bytes]:
                     return None if member else _check_end(file, buffer[at:])
             elif mark in b"]}":
                 depth -= 1
+                if not depth:
+                    raise ValueError(f"doesn't hold {where}")
             elif depth == 1:
                 name = mark
             if not inside:
                 begun = at
         if len(buffer) - begun > MAX_ELEMENT:
             raise ValueError(f"an element has more than {MAX_ELEMENT} bytes")
-    where = f"the array {member!r}" if member else "its array"
     raise ValueError(f"ends inside of {where}" if inside else f"doesn't hold {where}")
 
 

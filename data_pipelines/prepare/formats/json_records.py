@@ -3,7 +3,7 @@
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from data_pipelines.prepare.formats import fields, json_array, lines, unpacking
 from data_pipelines.prepare.formats.base import Settings
@@ -77,6 +77,12 @@ def members(unit: Unit, member: str = "") -> Iterator[tuple[int, bytes] | Reject
         yield lines.rest_lost(unit.file, number + 1, str(error))
 
 
+def _short_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines up to one that is an object on its own rather than a record."""
+    while (line := file.readline(_LONGEST)) and len(line) < _LONGEST:
+        yield line
+
+
 def first(path: pathlib.Path, member: str = "") -> dict[str, Any]:
     """The first record that is whole, of the file or an array in it; {} if none is."""
     try:
@@ -84,7 +90,7 @@ def first(path: pathlib.Path, member: str = "") -> dict[str, Any]:
             if member or is_array(path):
                 found = json_array.elements(file, member)
             else:
-                found = iter(lambda: file.readline(_LONGEST), b"")
+                found = _short_lines(file)
             for data in itertools.islice(found, _TRIED):
                 try:
                     return fields.parse(data.removeprefix(lines.BOM))

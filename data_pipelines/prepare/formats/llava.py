@@ -57,7 +57,8 @@ def named(record: Record, bad: Bad) -> Bad:
 
 
 def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
-    values, key = record.fields, settings.image_key
+    values = record.fields
+    keys = (settings.image_key,) if settings.image_key else _INPUTS
     try:
         check_media(values)
         found = conversation(values.get("conversations"))
@@ -66,14 +67,13 @@ def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
             yield fields.reject(record, named(record, bad), "first turn")
             found = _without_first_answers(found)
         found = with_system(values.get("system"), found)
-        inputs = [p for k in (key, *_INPUTS) for p in pictures.pictures(values.get(k))]
+        inputs = [p for k in keys for p in pictures.pictures(values.get(k))]
         shown = pictures.pictures(values.get(_OUTPUT))
         bound = _bind_sides(found, inputs, shown) if shown else None
         parts = turns.render(bound or turns.bind(found, inputs))
     except Bad as bad:
         raise named(record, bad) from bad
-    used = ("conversations", "system", _OUTPUT, *_INPUTS, key)
-    yield fields.raw(record, (parts,), used)
+    yield fields.raw(record, (parts,), ("conversations", "system", _OUTPUT, *keys))
 
 
 def _answers_first(found: list[Turn]) -> bool:

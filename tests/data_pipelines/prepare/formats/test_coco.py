@@ -38,6 +38,16 @@ def test_captions_find_their_image_in_whatever_order(tmp_path, order):
     assert not rejects
 
 
+def test_an_images_licence_is_named(tmp_path):
+    images = [i | {"license": n} for n, i in enumerate(IMAGES, start=1)]
+    licences = [{"id": 1, "name": "CC BY 2.0", "url": "http://l"}]
+    path = tmp_path / "a.json"
+    parts = {"images": images, "licenses": licences, "annotations": ANNOTATIONS}
+    path.write_text(json.dumps(parts))
+    raws, _ = format_files.read(path, "coco")
+    assert [raw.licence for raw in raws] == ["CC BY 2.0", "2"]
+
+
 def test_what_doesnt_fit_together_in_coco_is_told(tmp_path):
     images = [*IMAGES, {"id": 5, "file_name": "5.jpg"}, {"id": None}, 3]
     annotations = [*ANNOTATIONS, {"image_id": 77, "caption": "whose"},

@@ -1,6 +1,7 @@
 """Every line is in exactly one range, under the number that it has in the file."""
 
 import gzip
+import itertools
 import pathlib
 import tempfile
 
@@ -42,7 +43,7 @@ def test_any_division_gives_the_same_lines(texts, ended, size):
     assert [line.number for line in found] == list(range(1, len(found) + 1))
     assert stops[0][0] == 0
     assert stops[-1][1] == len(data)
-    assert all(a[1] == b[0] for a, b in zip(stops, stops[1:]))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(stops))
 
 
 def test_a_mark_of_byte_order_is_no_text(tmp_path):

@@ -93,8 +93,9 @@ def test_a_system_is_a_turn_or_a_column(tmp_path):
 
 
 def test_tools_are_context_and_their_calls_are_predicted(tmp_path):
-    record = _turns(ASK, {"from": "function_call", "value": "look()"},
-                    {"from": "observation", "value": "dog"}, ANSWER, tools="[]")  # fmt: skip
+    call = {"from": "function_call", "value": "look()"}
+    seen = {"from": "observation", "value": "dog"}
+    record = _turns(ASK, call, seen, ANSWER, tools="[]")
     document, raw, _ = _one(tmp_path, record)
     assert [(t.text, t.loss) for t in document] == [
         ("USER: What?\nASSISTANT:", False), (" look()", True),
@@ -124,9 +125,11 @@ def test_other_keys_are_kept(tmp_path):
     assert raw.scores == {"id": "x1", "data_source": "llava_v1_5", "score": 0.5}
 
 
-def test_the_column_of_images_may_be_named(tmp_path):
-    settings = Settings(image_key="picture")
-    document, _, _ = _one(tmp_path, _turns(TAGGED, ANSWER, picture="a.jpg"), settings)
+@pytest.mark.parametrize("key", ["picture", "images"])
+def test_the_column_of_images_may_be_named(tmp_path, key):
+    settings = Settings(image_key=key)
+    record = _turns(TAGGED, ANSWER, **{"image": "thumbnail.jpg", key: "a.jpg"})
+    document, _, _ = _one(tmp_path, record, settings)
     assert document == WITH_A
 
 

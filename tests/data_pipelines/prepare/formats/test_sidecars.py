@@ -49,8 +49,8 @@ def test_units_of_few_pictures_give_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(sidecars, "UNIT_IMAGES", 4)
     units = list(sidecars.FORMAT.units(tmp_path, "unused"))
     assert len(units) == 3
-    parts = [list(sidecars.FORMAT.read(unit, Settings())) for unit in units]
-    assert sum(parts, []) == whole
+    parts = [one for u in units for one in sidecars.FORMAT.read(u, Settings())]
+    assert parts == whole
 
 
 def test_real_captions_beside_their_pictures(real_data, tmp_path):

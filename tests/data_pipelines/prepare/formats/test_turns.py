@@ -1,4 +1,4 @@
-"""A conversation as a document: what is said, where pictures stand, what is predicted."""
+"""A conversation as a document: its wording, its pictures, what is predicted."""
 
 import pytest
 
@@ -17,8 +17,14 @@ def _document(said, *pictures):
 
 
 def test_only_what_an_assistant_says_is_predicted():
-    said = [("system", "Be kind."), ("human", "<image>\nWhat?"), ("gpt", "A dog. "),
-            ("user", "And\n<image>"), ("tool", "sunny"), ("assistant", "Two.")]  # fmt: skip
+    said = [
+        ("system", "Be kind."),
+        ("human", "<image>\nWhat?"),
+        ("gpt", "A dog. "),
+        ("user", "And\n<image>"),
+        ("tool", "sunny"),
+        ("assistant", "Two."),
+    ]
     assert _document(said, A, B) == (
         Text("Be kind.\nUSER:", False),
         A,
