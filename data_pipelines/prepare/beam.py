@@ -4,6 +4,7 @@ Stages are plain functions that write files; a file that is there isn't written 
 Shards are sorted, so no byte depends on the runner, its workers or their order.
 """
 
+import importlib.util
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from data_pipelines.prepare.recipe import Recipe
 
 # What --runner may be, and how Beam calls it.
 RUNNERS = {
-    "DirectRunner": "",  # made here: Beam's own would first fetch Prism from the network
+    "DirectRunner": "",  # made here: Beam's own would first try to fetch Prism
     "DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner",
     "DataflowRunner": "DataflowRunner",
     "FlinkRunner": "FlinkRunner",
@@ -45,7 +46,7 @@ class Shard(NamedTuple):
     corpus: str
     split: str
     number: int
-    count: int  # shards of the folder
+    total: int  # shards of the folder
 
 
 def check(engine: Engine) -> None:
@@ -53,13 +54,10 @@ def check(engine: Engine) -> None:
     if engine.runner not in RUNNERS:
         rule = f"must be one of {', '.join(RUNNERS)}"
         raise ValueError(f"--runner={engine.runner}: {rule}")
-    if engine.runner == "DaskRunner":
-        try:
-            import dask.distributed  # noqa: F401
-        except ImportError as error:
-            raise ValueError(
-                "--runner=DaskRunner: needs dask: pip install 'apache-beam[dask]'"
-            ) from error
+    if engine.runner == "DaskRunner" and not importlib.util.find_spec("distributed"):
+        raise ValueError(
+            "--runner=DaskRunner: needs dask: pip install 'apache-beam[dask]'"
+        )
     options = pipeline_options.PipelineOptions(list(engine.flags))
     unknown = options.get_all_options(drop_default=True, retain_unknown_options=True)
     known = options.get_all_options(drop_default=True)
@@ -109,7 +107,7 @@ def write_shards(
 ) -> None:
     """Writes the wanted shards that aren't there, and the facts of each beside it."""
     todo = [one for one in wanted if not info_path(folder, one).exists()]
-    counts = {(one.corpus, one.split): one.count for one in wanted}
+    counts = {(one.corpus, one.split): one.total for one in wanted}
     with _pipeline(engine) as pipeline:
         _ = (
             [
@@ -128,7 +126,7 @@ def write_shards(
 
 def info_path(folder: pathlib.Path, shard: Shard) -> pathlib.Path:
     """Where the facts of a finished shard lie."""
-    name = shards.shard_name(shard.number, shard.count)
+    name = shards.shard_name(shard.number, shard.total)
     return folder / shard.corpus / shard.split / f"{name}.json"
 
 
@@ -189,7 +187,7 @@ def _write_shard(element: tuple[tuple, Iterable], directory: str) -> Iterator[st
     given = [pair for pair in element[1] if pair is not None]
     folder = pathlib.Path(directory)
     home = folder / shard.corpus / shard.split
-    info = shards.write_shard(home, shard.number, shard.count, given)
+    info = shards.write_shard(home, shard.number, shard.total, given)
     path = info_path(folder, shard)
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(info))

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from data_pipelines import index, shards, tokenizer
 from data_pipelines.prepare import (
-    dedupe,
     decontaminate,
+    dedupe,
     evaluation_files,
     parts,
     progress,
@@ -219,7 +219,11 @@ def _make_parts(
 
 
 def _find_drops(
-    beam: Any, engine: Any, places: Sequence[Place], recipe: Recipe, folder: pathlib.Path
+    beam: Any,
+    engine: Any,
+    places: Sequence[Place],
+    recipe: Recipe,
+    folder: pathlib.Path,
 ) -> str:
     """The file of what goes because of other documents; empty: nothing does."""
     if not dedupe.wanted(recipe):

@@ -114,7 +114,7 @@ def traits(where: Place) -> Iterator[tuple[bytes, Traits]]:
 
 
 def rejects(where: Place) -> Iterator[str]:
-    """Lines of JSON: what was left out of the part, and what other documents cost it."""
+    """Lines of JSON: what was left out of the part, also because of other documents."""
     for ending in ("rejects.jsonl", "dropped.jsonl"):
         path = _file(where, ending)
         if path.exists():
@@ -164,7 +164,7 @@ def _write(where: Place, found: Iterator[Kept | Reject]) -> None:
             counts[one.split] += 1
             sizes[one.split] += len(one.record)
     writer.close()
-    done = {
+    facts = {
         "records": dict(sorted(counts.items())),
         "bytes": dict(sorted(sizes.items())),
     }

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import tqdm
 
 from data_pipelines import records, shards, tokenizer
-from data_pipelines.prepare import answers, chat, own, rewording
+from data_pipelines.prepare import answers, chat, rewording
 from data_pipelines.prepare.answers import Journal
 from data_pipelines.prepare.chat import Endpoint, Failure, Later
 from data_pipelines.prepare.pace import Pace, Stopped
+from data_pipelines.prepare.recipe import SPLITS
 from data_pipelines.records import Document, Image, Text
 from data_pipelines.tokenizer import Tokenizer
 
@@ -89,7 +90,7 @@ def recaption(request: Request, say: Callable[[str], None] = print) -> str:
         raise ValueError(f"--prompt: must say {CAPTION}, where the text is to stand")
     request = request._replace(endpoint=chat.check(request.endpoint))
     root = pathlib.Path(request.output)
-    folder = root / request.corpus / own.SPLITS[0]
+    folder = root / request.corpus / SPLITS[0]
     reader = shards.ShardReader(folder)
     words = _tokenizer(request, folder)
     name = answers.name(request.corpus, request.endpoint.model, request.prompt)

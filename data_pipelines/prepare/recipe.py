@@ -38,15 +38,6 @@ class Recipe(NamedTuple):
     evaluations_digest: str = ""  # of its content
 
 
-ALL_FILTERS: dict[str, Any] = {
-    "pictures": picture_rules.MM1,
-    "captions": caption_rules.DEFAULT,
-    "pages": page_rules.MM1,
-    "texts": quality.GOPHER,
-    "near_duplicates": True,
-}
-
-
 def digest(recipe: Recipe) -> str:
     """What only equal recipes share."""
     known = recipe._replace(evaluations="")

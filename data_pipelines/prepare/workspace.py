@@ -1,4 +1,4 @@
-"""The folder of an unfinished preparation: continued by the same command, never lost."""
+"""The folder of an unfinished preparation: the same command goes on in it."""
 
 import contextlib
 import fcntl
@@ -70,7 +70,11 @@ def _require_same(folder: pathlib.Path, facts: dict[str, Any]) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: damaged; remove {folder} to begin again") from error
     if found != wanted:
-        changed = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
+        changed = [
+            k
+            for k in wanted
+            if not isinstance(found, dict) or found.get(k) != wanted[k]
+        ]
         raise ValueError(
             f"{folder}: an unfinished preparation with other {' and '.join(changed)}; "
             "repeat its command to finish it, or remove the folder to begin again"
