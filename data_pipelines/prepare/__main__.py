@@ -31,7 +31,7 @@ from data_pipelines.prepare import (
     recaption,
     recaption_flags,
     tokenizer_sample,
-)  # fmt: skip
+)
 from data_pipelines.prepare.own import Options
 
 _CAPTIONS = flags.DEFINE_multi_string(
