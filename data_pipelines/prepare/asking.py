@@ -1,6 +1,6 @@
 """Many questions to one endpoint: in threads, at a pace, each tried a few times.
 
-An answer goes to the journal at once; what has none in the end is counted by its reason.
+An answer goes to the journal at once; what has none in the end is counted, by reason.
 """
 
 import collections
