@@ -92,7 +92,7 @@ def load(
     directory = pathlib.Path(directory)
     manifest = shards.read_manifest(directory)
     infos = manifest["shards"]
-    parts = [_load_shard(directory, info, tokenizer) for info in infos]
+    parts = [load_shard(directory, info, tokenizer) for info in infos]
     empty = _columns(iter(()), tokenizer)
     whole = {
         name: np.concatenate([empty[name], *(part[name] for part in parts)])
@@ -188,7 +188,12 @@ def _kinds(parts: Sequence[dict], kinds: tuple[str, ...]) -> np.ndarray:
     return np.concatenate(columns)
 
 
-def _load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> dict:
+def load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> dict:
+    """The columns of one shard's index, by name; ValueError as of `load`.
+
+    Over segments: tokens, image, loss, width, height; over documents: segments (how
+    many) and kind (place in kinds).
+    """
     path = _path(directory, info, tokenizer)
     if not path.is_file():
         others = sorted(directory.glob(path.name.split(".index-")[0] + ".index-*.npz"))
@@ -216,7 +221,7 @@ def _load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> di
 def _fits(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> bool:
     """Whether a shard already has its index."""
     try:
-        _load_shard(directory, info, tokenizer)
+        load_shard(directory, info, tokenizer)
     except ValueError:
         return False
     return True

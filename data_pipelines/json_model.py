@@ -69,6 +69,14 @@ class JsonModel:
         ]
         return self._model.decode(known, skip_special_tokens=False)
 
+    def own_piece(self, id: int) -> str:
+        """What one id of the model stands for; empty if it isn't one."""
+        if not 0 <= id < self._pieces:
+            return ""
+        return self._model.decode([int(id)], skip_special_tokens=False) or (
+            self._model.id_to_token(int(id)) or ""
+        )
+
 
 def _specification(
     path: str, content: bytes

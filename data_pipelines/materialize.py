@@ -9,12 +9,12 @@ import numpy as np
 from data_pipelines import images, stream, wording
 from data_pipelines.buffers import Recycler
 from data_pipelines.chunks import Documents
-from data_pipelines.plan import Chunk
 from data_pipelines.pools import PlannedRow
 from data_pipelines.records import Image, Segment
 from data_pipelines.shards import ShardReader
 from data_pipelines.stream import Stream
 from data_pipelines.tokenizer import Tokenizer
+from data_pipelines.windows import Chunk
 from mmjax import config as config_lib
 from mmjax.batch import Batch, Share
 from mmjax.config import Config

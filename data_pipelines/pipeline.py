@@ -4,10 +4,10 @@ import contextlib
 import functools
 import logging
 import pathlib
-from collections.abc import Generator, Sequence
-from typing import NamedTuple
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from data_pipelines import index, loader, materialize, plan, pools, stream
+from data_pipelines import index, loader, machine, materialize, plan, pools, stream
 from data_pipelines import tokenizer as tokenizer_lib
 from data_pipelines.buffers import Recycler
 from data_pipelines.loader import Reading, Work
@@ -24,10 +24,15 @@ from mmjax.config import Config
 log = logging.getLogger(__name__)
 
 
-def open(config: Config, cache: str | pathlib.Path | None = None) -> "Pipeline":
+def open(
+    config: Config,
+    cache: str | pathlib.Path | None = None,
+    known: Mapping[str, Any] | None = None,
+) -> "Pipeline":
     """The training data of a config.
 
-    `cache` is a folder that keeps large plans; None: they are made again. Raises
+    `cache` is a folder that keeps large plans; None: they are made again. `known` is
+    what `GlobalPlan.known` told a checkpoint to go on from. Raises
     ValueError, one line, where the root, a source that has weight, its manifest or the
     tokenizer is missing or damaged, where tokenizer, shards and model don't match, or
     where the images don't fit the pools.
@@ -43,7 +48,7 @@ def open(config: Config, cache: str | pathlib.Path | None = None) -> "Pipeline":
         else None
         for source, opened in zip(config.data.sources, used)
     ]
-    return _open(config, tokenizer, folders, cache, finite=False, limit=0)
+    return _open(config, tokenizer, folders, cache, known, finite=False, limit=0)
 
 
 def open_heldout(config: Config, folders: Sequence[str], rows: int) -> "Pipeline":
@@ -56,7 +61,7 @@ def open_heldout(config: Config, folders: Sequence[str], rows: int) -> "Pipeline
     """
     tokenizer = open_tokenizer(config)
     named = [_Place(folder, Choice(source=folder)) for folder in folders]
-    return _open(config, tokenizer, named, None, finite=True, limit=rows)
+    return _open(config, tokenizer, named, None, None, finite=True, limit=rows)
 
 
 def open_tokenizer(config: Config) -> Tokenizer:
@@ -175,6 +180,7 @@ def _open(
     tokenizer: Tokenizer,
     folders: Sequence[_Place | None],
     cache: str | pathlib.Path | None,
+    known: Mapping[str, Any] | None,
     finite: bool,
     limit: int,
 ) -> Pipeline:
@@ -191,8 +197,18 @@ def _open(
         reader = ShardReader(pathlib.Path(data.root) / place.folder)
         documents = index.load(reader.directory, tokenizer, config.model, place.choice)
         corpora.append(Corpus(name, reader, documents))
-        plans.append(SourcePlan(name, documents, limits, cache))
-    whole = GlobalPlan(config, plans, finite, limit)
+        epochs = known["epochs"].get(name) if known is not None else None
+        plans.append(
+            SourcePlan(
+                name,
+                documents,
+                limits,
+                cache,
+                known=tuple(epochs) if epochs else ("", ()),
+                processes=machine.cores(),
+            )
+        )
+    whole = GlobalPlan(config, plans, finite, limit, known, cache)
     shape = stream.shape_of(config, whole.capacity)
     materials = Materials(shape, tokenizer, tuple(corpora))
     return Pipeline(

@@ -52,6 +52,12 @@ class SentencePieceModel:
         """Text of the ids; control ids give nothing."""
         return self._model.decode([int(i) for i in ids if 0 <= i < self._pieces])
 
+    def own_piece(self, id: int) -> str:
+        """What one id of the model stands for; empty if it isn't one."""
+        if not 0 <= id < self._pieces:
+            return ""
+        return self._model.id_to_piece(int(id)).replace(_WORD_MARK, " ")
+
     def _ids_of_mark(self) -> list[int]:
         """Byte ids of the character that sentencepiece itself uses for a space.
 

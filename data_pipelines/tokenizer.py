@@ -43,6 +43,21 @@ class Tokenizer(Protocol):
         """Text of the ids; control ids give nothing."""
         ...
 
+    def own_piece(self, id: int) -> str:
+        """What one id of the model itself stands for; empty if it isn't one."""
+        ...
+
+
+def piece(words: Tokenizer, id: int) -> str:
+    """What one id stands for, to be shown: text, <0x0A> of a byte, <bos> and such.
+
+    Unlike decoding it never drops a space, and it has words for control ids.
+    """
+    names = {words.bos: "bos", words.eos: "eos", words.pad: "pad", words.image: "image"}
+    if id in names:
+        return f"<{names[id]}>"
+    return words.own_piece(id) or f"<no id: {id}>"
+
 
 def open(path: str | pathlib.Path) -> Tokenizer:
     """The tokenizer of a file: a sentencepiece model or a tokenizer.json.

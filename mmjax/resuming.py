@@ -1,6 +1,6 @@
 """Where a run starts: fresh, from another run's weights, or at its own checkpoint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -44,6 +44,12 @@ def start(run: Run, checkpoints: Checkpointer, say: Callable[[str], None]) -> St
     return Start(state, 0, {}, 0.0)
 
 
+def known_plan(checkpoints: Checkpointer) -> Mapping[str, Any] | None:
+    """What the newest checkpoint knows of the data's plan; None without one."""
+    found = checkpoints.latest_meta()
+    return None if found is None else found["data"]["known"]
+
+
 def meta(run: Run, done: int, journal: dict[str, Any], seconds: float) -> dict:
     """What a checkpoint after `done` steps holds beside the state; JSON."""
     plan = run.train.pipeline.plan
@@ -56,6 +62,7 @@ def meta(run: Run, done: int, journal: dict[str, Any], seconds: float) -> dict:
             "schedule": _schedule(run.config.mixture),
             "digest": plan.digest,
             "sources": _digests(run),
+            "known": plan.known(done),
         },
         "journal": journal,
         "seconds": seconds,

@@ -99,6 +99,22 @@ def test_foreign_models_get_the_ids_they_lack(real_data, name, size, text):
     assert not {1, 2, model.pad, model.image} & set(model.encode(CONTROL))
 
 
+def test_pieces_are_shown_with_their_spaces_bytes_and_control_ids(tmp_path):
+    words = tokenizer.train(["a red ball and a cube"] * 9, tmp_path / "t.model", 300)
+    ids = words.encode(" a red  ball")
+    assert "".join(tokenizer.piece(words, id) for id in ids) == " a red  ball"
+    (byte, *_) = words.encode("\u00e9")
+    assert tokenizer.piece(words, byte) == "<0xC3>"
+    controls = (words.bos, words.eos, words.pad, words.image)
+    assert [tokenizer.piece(words, id) for id in controls] == [
+        "<bos>",
+        "<eos>",
+        "<pad>",
+        "<image>",
+    ]
+    assert tokenizer.piece(words, words.vocab_size) == f"<no id: {words.vocab_size}>"
+
+
 PIECES = ["<image>", "<s>", "</s>", "<unk>", "<0x41>", "<", ">", "/s", "image"]
 SPELLINGS = st.sampled_from([*PIECES, " ", "\u2581", "\ufffd"]) | st.text(max_size=4)
 

@@ -1,0 +1,67 @@
+"""Captions as JSON: lines or a list of {image, caption or captions}.
+
+Covers LAVIS lists (`caption` may be a list), {id, image_name, caption} pairs and the
+metadata.jsonl of image folders ({file_name, text}). Tables and folders share `convert`.
+"""
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from data_pipelines.prepare.formats import fields, json_records, pictures
+from data_pipelines.prepare.formats.base import Format, Settings
+from data_pipelines.prepare.formats.fields import Bad, Record
+from data_pipelines.prepare.raw import Raw, Reject, Unit
+from data_pipelines.records import Text
+
+IMAGE_KEYS = ("image", "filepath", "file_name", "image_name", "image_path")
+TEXT_KEYS = ("captions", "caption", "title")
+
+
+def keys(names: dict[str, Any], settings: Settings) -> tuple[str, str]:
+    """The names of the image and of the text; empty where there is none."""
+    image = settings.image_key or next((k for k in IMAGE_KEYS if k in names), "")
+    # Elsewhere a "text" may be a question, as in POPE.
+    texts = (*TEXT_KEYS, "text") if image == "file_name" else TEXT_KEYS
+    text = settings.text_key or next((k for k in texts if k in names), "")
+    return (image if image in names else ""), (text if text in names else "")
+
+
+def convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
+    """A picture and each of its captions, as documents of one Raw."""
+    image, text = keys(record.fields, settings)
+    if not image:
+        wanted = settings.image_key or " or ".join(IMAGE_KEYS)
+        raise Bad("missing_field", f"needs {wanted}, has {sorted(record.fields)}")
+    captions = record.fields.get(text)
+    captions = [captions] if isinstance(captions, str) else captions
+    if not isinstance(captions, list) or not captions:
+        wanted = settings.text_key or " or ".join(TEXT_KEYS)
+        raise Bad("missing_field", f"needs {wanted}: a text, or a list of texts")
+    shown = pictures.picture(record.fields[image])
+    documents = []
+    for caption in captions:
+        if isinstance(caption, str) and caption.strip():
+            documents.append((shown, Text(fields.clean(caption.strip()))))
+        else:
+            name = str(record.fields[image])[:80]
+            bad = Bad("empty_caption", f"caption {str(caption)[:80]!r} of {name}")
+            yield fields.reject(record, bad, "caption")
+    if documents:
+        yield fields.raw(record, documents, (image, text))
+
+
+def _sniff(path: pathlib.Path) -> bool:
+    names = json_records.first(path)
+    return all(keys(names, Settings())) and "conversations" not in names
+
+
+def _units(path: pathlib.Path, folder: str) -> Iterator[Unit]:
+    return json_records.units(path, folder, "captions")
+
+
+def _read(unit: Unit, settings: Settings) -> Iterator[Raw | Reject]:
+    return json_records.read(unit, settings, convert)
+
+
+FORMAT = Format(json_records.SUFFIXES, _sniff, _units, _read)
