@@ -52,6 +52,8 @@ def _named(name: str) -> Picture:
 
 
 def _of_dict(value: dict[str, Any]) -> Picture:
+    if isinstance(value.get("bytes"), bytes) and value["bytes"]:
+        return Picture(data=value["bytes"], url=_url(value))  # a struct of parquet
     for key in _BYTES:
         if isinstance(value.get(key), str) and value[key]:
             return inline(value[key])._replace(url=_url(value))
