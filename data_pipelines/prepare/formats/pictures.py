@@ -22,6 +22,8 @@ def picture(value: Any) -> Picture:
     """
     if isinstance(value, str) and value:
         return _named(value)
+    if isinstance(value, bytes) and value:
+        return Picture(data=value)
     if isinstance(value, dict):
         return _of_dict(value)
     raise Bad("missing_field", f"an image must name its file, not {str(value)[:80]!r}")
