@@ -156,8 +156,9 @@ def _of_folder(folder: pathlib.Path) -> list[pathlib.Path]:
 def _of_wids(path: pathlib.Path) -> list[pathlib.Path]:
     values = _mapping(path, "the top level", _loaded(path))
     shards = values.get("shardlist")
-    urls = [s.get("url") if isinstance(s, dict) else None for s in shards or []]
-    if not isinstance(shards, list) or not all(isinstance(u, str) for u in urls):
+    listed = [s.get("url") if isinstance(s, dict) else None for s in shards or []]
+    urls = [url for url in listed if isinstance(url, str)]
+    if not isinstance(shards, list) or len(urls) < len(shards):
         raise ValueError(f"{path}: needs shardlist, a list of {{url, nsamples}}")
     for url in urls:
         if "://" in url and not url.startswith("file://"):

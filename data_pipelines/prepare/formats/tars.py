@@ -177,7 +177,7 @@ def _places(file: BinaryIO, start: int, stop: int) -> Iterator[Place]:
             key, name = _split(info.name)
             if info.isfile() and not info.issparse() and key and name:
                 yield Place(info.offset, key, name, info)
-            tar.members = []  # it would keep them all
+            tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  (grows)
             offset = tar.offset
             info = tar.next() if offset < stop else None
         offset = tar.offset

@@ -24,7 +24,6 @@ from data_pipelines.records import Text
 
 SPLIT = "train"
 UNIT_RECORDS = 10_000
-_AT_ONCE = 16  # records in memory
 _IMAGES, _TEXTS = ("image",), ("captions", "caption", "text")
 _INFO, _FEATURES = "dataset_info.json", "features.json"
 
@@ -53,6 +52,8 @@ def convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
     if not isinstance(data, bytes) or not data:
         raise Bad("missing_image", f"{image_key} is no encoded image")
     given = values[text_key]
+    if isinstance(given, dict):  # {"text": [...], "id": [...]}, as in coco_captions
+        given = given.get("text")
     documents = []
     for caption in given if isinstance(given, list) else [given]:
         said = _decoded(caption)
@@ -89,18 +90,14 @@ def _decoded(value: Any) -> Any:
 def _read(unit: Unit, settings: Settings) -> Iterator[Raw | Reject]:
     features = _features(str(pathlib.Path(unit.file).parent))
     reader = _reader(unit.file)
-    for begin in range(unit.start, unit.stop, _AT_ONCE):
-        end = min(begin + _AT_ONCE, unit.stop)
-        number = unit.first + begin - unit.start
+    for number, index in enumerate(range(unit.start, unit.stop), start=unit.first):
         try:
-            examples = reader.read(begin, end)
+            # The range form costs O(1), read([index]) O(records of the file).
+            example = reader.read(index, index + 1)[0]
         except (RuntimeError, IndexError) as error:
-            # Records after a broken block are tried again with the next ones.
-            detail = f"records {begin} to {end - 1}: {error}"
-            yield Reject(unit.file, number, "broken_file", detail, f"{end - begin}")
+            yield Reject(unit.file, number, "broken_file", str(error), "record")
             continue
-        for i, example in enumerate(examples):
-            yield from _of_example(unit, number + i, example, features, settings)
+        yield from _of_example(unit, number, example, features, settings)
 
 
 def _of_example(
@@ -145,8 +142,8 @@ def _check(path: pathlib.Path) -> None:
     kept = info.get("fileFormat", "tfrecord")
     if kept != "array_record":
         raise ValueError(
-            f"{path}: files are {kept}, but only array_record is read: convert it with  "
-            "python -m tensorflow_datasets.scripts.convert_format "
+            f"{path}: files are {kept}, but only array_record is read: convert it with "
+            " python -m tensorflow_datasets.scripts.convert_format "
             f"--dataset_version_dir={path} --out_file_format=array_record"
         )
     splits = [split["name"] for split in info.get("splits", [])]
