@@ -14,7 +14,7 @@ SUFFIXES = (".parquet",)
 UNIT_ROWS = 20_000  # of a unit at least, where row groups are smaller
 UNIT_BYTES = 2**28  # likewise, uncompressed
 _BATCH_ROWS, _BATCH_IMAGES = 1024, 8  # rows in memory; of those that hold pictures
-_BUFFER = 2**20  # bytes read of a column at a time, so no row group is held whole
+_BUFFER = 2**20  # bytes read of a column at a time: a page is held, no row group
 
 Convert = Callable[[Record, Settings], Iterator[Raw | Reject]]
 

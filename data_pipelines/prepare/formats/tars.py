@@ -117,11 +117,18 @@ def samples(unit: Unit) -> Iterator[Sample]:
 
 def first(path: pathlib.Path) -> Sample | None:
     """The first sample; None where there is none, ValueError where this is no tar."""
-    try:
-        unit = Unit(str(path), "", "", 0, path.stat().st_size, 1)
-        return next(samples(unit), None)
-    except _Torn as torn:
-        raise ValueError(f"{path}: byte {torn.offset}: {torn.detail}") from torn
+    sample = None
+    with path.open("rb") as file:
+        try:
+            for place in _places(file, 0, path.stat().st_size):
+                if sample is not None and sample.key != place.key:
+                    break
+                sample = _with(sample or Sample(place.key, {}), place, file)
+        except _Torn as torn:
+            if sample is None:
+                told = f"{path}: byte {torn.offset}: {torn.detail}"
+                raise ValueError(told) from torn
+    return sample
 
 
 def picture(sample: Sample, settings: Settings) -> Picture | None:
@@ -169,7 +176,7 @@ def _with(sample: Sample, place: Place, file: BinaryIO) -> Sample:
 def _places(file: BinaryIO, start: int, stop: int) -> Iterator[Place]:
     """Members of samples from byte `start` to `stop`; raises _Torn."""
     file.seek(start)
-    offset = start
+    offset = last = start
     try:
         tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  (ours to close)
         info = tar.next()
@@ -178,11 +185,13 @@ def _places(file: BinaryIO, start: int, stop: int) -> Iterator[Place]:
             if info.isfile() and not info.issparse() and key and name:
                 yield Place(info.offset, key, name, info)
             tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  (grows)
-            offset = tar.offset
+            offset, last = tar.offset, info.offset
             info = tar.next() if offset < stop else None
         offset = tar.offset
     except tarfile.TarError as error:
         raise _Torn(offset, f"not a whole tar: {error}") from error
+    if offset > stop:
+        raise _Torn(last, "the tar is cut off in this member")
     if offset < stop:
         # tarfile takes a damaged header for the end of the file.
         file.seek(offset)

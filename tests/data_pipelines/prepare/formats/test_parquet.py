@@ -92,6 +92,7 @@ def test_memory_holds_a_few_pictures_not_a_row_group(tmp_path):
     pq.write_table(
         pa.table({"image": images, "text": texts}), path, compression="none",
         use_dictionary=False, data_page_size=2**19,
+        write_batch_size=1,
     )  # fmt: skip
     del images
     unit = next(parquet.units(path, "", "x"))
