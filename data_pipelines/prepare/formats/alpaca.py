@@ -36,7 +36,8 @@ def _pairs(record: Record) -> list[tuple[str, str]]:
 
 
 def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
-    values, keys = record.fields, ("image", "images", settings.image_key)
+    values = record.fields
+    keys = (settings.image_key,) if settings.image_key else ("image", "images")
     user, assistant = turns.ROLES["user"], turns.ROLES["assistant"]
     try:
         llava.check_media(values)

@@ -68,17 +68,25 @@ def _part(part: Any) -> str | Picture:
 
 
 def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
-    values, keys = record.fields, ("image", "images", settings.image_key)
+    values = record.fields
+    keys = (settings.image_key,) if settings.image_key else ("image", "images")
     try:
         llava.check_media(values)
         found = llava.with_system(values.get("system"), messages(values["messages"]))
-        shown = [p for key in keys for p in pictures.pictures(values.get(key))]
+        listed = [p for key in keys for p in pictures.pictures(values.get(key))]
+        shown = _not_shown(found, listed)
         parts = turns.render(turns.bind(found, shown))
     except Bad as bad:
         raise llava.named(record, bad) from bad
     except KeyError as error:
         raise Bad("missing_field", "needs a list of messages") from error
     yield fields.raw(record, (parts,), ("messages", "system", *keys))
+
+
+def _not_shown(found: list[Turn], listed: list[Picture]) -> list[Picture]:
+    """The row's pictures; none, where parts name all of them already."""
+    named = [p for turn in found for p in turn.content if isinstance(p, Picture)]
+    return [] if named and all(picture in named for picture in listed) else listed
 
 
 def _sniff(path: pathlib.Path) -> bool:

@@ -6,13 +6,13 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from data_pipelines.prepare.formats import fields, json_records, lines, pictures
+from data_pipelines.prepare.formats import fields, json_records, pictures, unpacking
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.raw import Raw, Reject, Unit
 from data_pipelines.records import Text
 
-_Captions = dict[Any, list[Any]]  # by the id of their image
+_Captions = dict[Any, list[tuple[int, Any]]]  # (number, caption) by id of their image
 
 
 def _units(path: pathlib.Path, folder: str, name: str) -> Iterator[Unit]:
@@ -40,15 +40,18 @@ def _read_coco(unit: Unit, settings: Settings) -> Iterator[Raw | Reject]:
         if isinstance(found, Reject):
             yield found
         else:
-            captions[found[0]].append(found[1])
-    for found in _members(unit, "images", functools.partial(_image, captions)):
+            image_id, number, caption = found
+            captions[image_id].append((number, caption))
+    convert = functools.partial(_image, captions, _licences(unit))
+    for found in _members(unit, "images", convert):
         if isinstance(found, Reject):
             yield found
         else:
             yield from found
     for image_id, left in captions.items():
-        detail = f"{len(left)} captions of image {image_id!r}, which isn't listed"
-        yield Reject(unit.file, 0, "misaligned", detail[:200], "caption")
+        for number, _ in left:
+            detail = f"annotations: image {str(image_id)[:80]!r} isn't listed"
+            yield Reject(unit.file, number, "misaligned", detail, "caption")
 
 
 def _read_karpathy(unit: Unit, settings: Settings) -> Iterator[Raw | Reject]:
@@ -76,21 +79,33 @@ def _members(
             yield Reject(unit.file, number, bad.reason, detail, "record")
 
 
-def _annotation(record: Record) -> tuple[Any, Any]:
+def _annotation(record: Record) -> tuple[Any, int, Any]:
     image_id = record.fields.get("image_id")
     if not isinstance(image_id, int | str):
         raise Bad("missing_field", f"image_id {str(image_id)[:80]!r}")
-    return image_id, record.fields.get("caption")
+    return image_id, record.number, record.fields.get("caption")
 
 
-def _image(captions: _Captions, record: Record) -> list[Raw | Reject]:
+def _licences(unit: Unit) -> dict[Any, Any]:
+    """Names of the licences, of which an image has the number, if the file has any."""
+    found = _members(unit, "licenses", lambda record: record.fields)
+    listed = [licence for licence in found if not isinstance(licence, Reject)]
+    return {str(licence.get("id")): licence.get("name") for licence in listed}
+
+
+def _image(
+    captions: _Captions, licences: dict[Any, Any], record: Record
+) -> list[Raw | Reject]:
     image_id = record.fields.get("id")
     if not isinstance(image_id, int | str):
         raise Bad("missing_field", f"id {str(image_id)[:80]!r}")
     shown = pictures.picture(record.fields.get("file_name"))
-    found = captions.pop(image_id, [])
+    found = [caption for _, caption in captions.pop(image_id, [])]
     url = record.fields.get("coco_url") or record.fields.get("flickr_url") or ""
     used = ("file_name", "coco_url", "flickr_url")
+    licence = record.fields.get("license")
+    named = {"license": licences.get(str(licence), licence)}
+    record = record._replace(fields=record.fields | named)
     return _captioned(record, shown._replace(url=str(url)), found, used)
 
 
@@ -122,7 +137,7 @@ def _captioned(
     return found or [fields.reject(record, Bad("missing_field", "has no captions"))]
 
 
-_SUFFIXES = lines.with_compressed(".json")
+_SUFFIXES = unpacking.with_compressed(".json")
 COCO = Format(
     _SUFFIXES, _sniff_coco, functools.partial(_units, name="coco"), _read_coco
 )

@@ -92,8 +92,9 @@ def _page(meta: dict[str, Any]) -> str:
 def _sniff(path: pathlib.Path) -> bool:
     values = json_records.first(path)
     texts, images = values.get("texts"), values.get("images")
-    aligned = isinstance(texts, list) and isinstance(images, list)
-    return aligned and all(isinstance(text, str | None) for text in texts)
+    if not isinstance(texts, list) or not isinstance(images, list):
+        return False
+    return all(isinstance(text, str | None) for text in texts)
 
 
 def _units(path: pathlib.Path, folder: str) -> Iterator[Unit]:

@@ -24,6 +24,7 @@ def elements(file: BinaryIO, member: str = "") -> Iterator[bytes]:
     of the array, has none, or goes on behind it.
     """
     wanted = json.dumps(member).encode()
+    where = f"the array {member!r}" if member else "its array"
     level = 2 if member else 1  # brackets that are open between two elements
     depth, name, inside = 0, b"", False
     buffer, begun, at = b"", 0, 0  # begun: first byte of the element; at: to be seen
@@ -49,13 +50,14 @@ def elements(file: BinaryIO, member: str = "") -> Iterator[bytes]:
                     return None if member else _check_end(file, buffer[at:])
             elif mark in b"]}":
                 depth -= 1
+                if not depth:
+                    raise ValueError(f"doesn't hold {where}")
             elif depth == 1:
                 name = mark
             if not inside:
                 begun = at
         if len(buffer) - begun > MAX_ELEMENT:
             raise ValueError(f"an element has more than {MAX_ELEMENT} bytes")
-    where = f"the array {member!r}" if member else "its array"
     raise ValueError(f"ends inside of {where}" if inside else f"doesn't hold {where}")
 
 

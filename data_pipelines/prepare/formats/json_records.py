@@ -3,14 +3,14 @@
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
-from data_pipelines.prepare.formats import fields, json_array, lines
+from data_pipelines.prepare.formats import fields, json_array, lines, unpacking
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.raw import Raw, Reject, Unit
 
-SUFFIXES = lines.with_compressed(".jsonl", ".ndjson", ".json")
+SUFFIXES = unpacking.with_compressed(".jsonl", ".ndjson", ".json")
 _TRIED = 20  # records at most that are looked at to find a whole one
 _HEAD = 2**16  # bytes, of which one isn't white space
 _LONGEST = 2**26  # bytes of a line that is looked at when sniffing
@@ -20,7 +20,7 @@ Convert = Callable[[Record, Settings], Iterator[Raw | Reject]]
 
 def is_array(path: str | pathlib.Path) -> bool:
     """Whether the file is one array rather than lines."""
-    with lines.open_bytes(path) as file:
+    with unpacking.open_bytes(path) as file:
         return file.read(_HEAD).removeprefix(lines.BOM).lstrip().startswith(b"[")
 
 
@@ -28,7 +28,7 @@ def units(path: pathlib.Path, folder: str, name: str) -> Iterator[Unit]:
     """Ranges of lines; an array is one unit, in bytes of the file."""
     try:
         array = is_array(path)
-    except lines.Broken:
+    except unpacking.Broken:
         array = False  # read tells it
     if array:
         yield Unit(str(path), name, folder, 0, path.stat().st_size, 1)
@@ -53,7 +53,7 @@ def entries(unit: Unit) -> Iterator[tuple[int, bytes] | Reject]:
     """Numbers and bytes of the unit's records; blank lines count, but aren't given."""
     try:
         array = is_array(unit.file)
-    except lines.Broken as error:
+    except unpacking.Broken as error:
         yield lines.rest_lost(unit.file, 1, str(error))
         return
     if array:
@@ -70,26 +70,32 @@ def members(unit: Unit, member: str = "") -> Iterator[tuple[int, bytes] | Reject
     """Numbers and bytes of the elements of an array, or of a member of an object."""
     number = 0
     try:
-        with lines.open_bytes(unit.file) as file:
+        with unpacking.open_bytes(unit.file) as file:
             for number, data in enumerate(json_array.elements(file, member), start=1):
                 yield number, data
-    except (lines.Broken, ValueError) as error:
+    except (unpacking.Broken, ValueError) as error:
         yield lines.rest_lost(unit.file, number + 1, str(error))
+
+
+def _short_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines up to one that is an object on its own rather than a record."""
+    while (line := file.readline(_LONGEST)) and len(line) < _LONGEST:
+        yield line
 
 
 def first(path: pathlib.Path, member: str = "") -> dict[str, Any]:
     """The first record that is whole, of the file or an array in it; {} if none is."""
     try:
-        with lines.open_bytes(path) as file:
+        with unpacking.open_bytes(path) as file:
             if member or is_array(path):
                 found = json_array.elements(file, member)
             else:
-                found = iter(lambda: file.readline(_LONGEST), b"")
+                found = _short_lines(file)
             for data in itertools.islice(found, _TRIED):
                 try:
                     return fields.parse(data.removeprefix(lines.BOM))
                 except Bad:
                     continue
-    except (lines.Broken, ValueError):
+    except (unpacking.Broken, ValueError):
         pass
     return {}

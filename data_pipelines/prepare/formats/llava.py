@@ -57,7 +57,8 @@ def named(record: Record, bad: Bad) -> Bad:
 
 
 def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
-    values, key = record.fields, settings.image_key
+    values = record.fields
+    keys = (settings.image_key,) if settings.image_key else _INPUTS
     try:
         check_media(values)
         found = conversation(values.get("conversations"))
@@ -66,14 +67,13 @@ def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
             yield fields.reject(record, named(record, bad), "first turn")
             found = _without_first_answers(found)
         found = with_system(values.get("system"), found)
-        inputs = [p for k in (key, *_INPUTS) for p in pictures.pictures(values.get(k))]
+        inputs = [p for k in keys for p in pictures.pictures(values.get(k))]
         shown = pictures.pictures(values.get(_OUTPUT))
         bound = _bind_sides(found, inputs, shown) if shown else None
         parts = turns.render(bound or turns.bind(found, inputs))
     except Bad as bad:
         raise named(record, bad) from bad
-    used = ("conversations", "system", _OUTPUT, *_INPUTS, key)
-    yield fields.raw(record, (parts,), used)
+    yield fields.raw(record, (parts,), ("conversations", "system", _OUTPUT, *keys))
 
 
 def _answers_first(found: list[Turn]) -> bool:
@@ -84,11 +84,10 @@ def _answers_first(found: list[Turn]) -> bool:
 
 def _without_first_answers(found: list[Turn]) -> list[Turn]:
     users = [i for i, turn in enumerate(found) if turn.role is turns.ROLES["user"]]
-    system = [turn for turn in found if turn.role is turns.ROLES["system"]]
     if not users:
         raise Bad("empty_text", "no turn of a user")
-    before = [turn for turn in found[: users[0]] if turn in system]
-    return [*before, *found[users[0] :]]
+    system = [t for t in found[: users[0]] if t.role is turns.ROLES["system"]]
+    return [*system, *found[users[0] :]]
 
 
 def _bind_sides(

@@ -12,9 +12,9 @@ from typing import Any
 from data_pipelines.prepare.formats import (
     fields,
     json_records,
-    lines,
     mmc4_assign,
     pictures,
+    unpacking,
 )
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
@@ -22,7 +22,7 @@ from data_pipelines.prepare.formats.mmc4_assign import Assignment
 from data_pipelines.prepare.raw import Part, Picture, Raw, Reject, Unit
 from data_pipelines.records import Text
 
-_SUFFIXES = lines.with_compressed(".jsonl", ".json")
+_SUFFIXES = unpacking.with_compressed(".jsonl", ".json")
 _USED = ("text_list", "image_info", "similarity_matrix")
 _Shown = dict[int, list[Picture]]  # pictures by the sentence they come before
 
@@ -45,11 +45,12 @@ def _lists(record: Record) -> tuple[list[str], list[dict]]:
 
 def _picture(image: dict[str, Any]) -> Picture:
     """Names of files count inside of the folder; the URL is where it once was."""
-    url = image.get("raw_url")
-    named = {"url": url} if isinstance(url, str) else {}
-    if isinstance(image.get("image_base64"), str) and image["image_base64"]:
-        return pictures.picture({**named, "bytes": image["image_base64"]})
-    return pictures.picture({**named, "path": image.get("image_name")})
+    data, url = image.get("image_base64"), image.get("raw_url")
+    if isinstance(data, str) and data:
+        shown = pictures.inline(data)
+    else:
+        shown = pictures.picture(image.get("image_name"))
+    return shown._replace(url=fields.clean(url) if isinstance(url, str) else "")
 
 
 def _matched(
@@ -80,9 +81,12 @@ def _assigned(
     for position, image in enumerate(images):
         try:
             found = _picture(image)
-            if found.data and len(found.data) < assignment.least_bytes:
-                raise Bad("small_image", f"{len(found.data)} bytes")
-            usable.append((position, found))
+            size = len(found.data)
+            if found.data and size < assignment.least_bytes:
+                bad = Bad("small_image", f"image {position}: {size} bytes")
+                yield fields.reject(record, bad, "image")
+            else:
+                usable.append((position, found))
         except Bad as bad:
             detailed = Bad(bad.reason, f"image {position}: {bad.detail}")
             yield fields.lost_picture(record, detailed, settings)
@@ -147,7 +151,7 @@ def _never(path: pathlib.Path) -> bool:
 
 def _units(path: pathlib.Path, folder: str, name: str) -> Iterator[Unit]:
     """A shard's pictures lie in the folder, or in one inside it of the shard's name."""
-    own = pathlib.Path(folder, path.name[: path.name.lower().index(".json")])
+    own = pathlib.Path(folder, path.name.partition(".json")[0])
     folder = str(own) if own.is_dir() else folder
     return json_records.units(path, folder, name)
 

@@ -132,7 +132,8 @@ def _paths(pattern: str, name: str, corpus: str) -> Iterator[pathlib.Path]:
     names = patterns.braces(pattern)
     missing: list[str] = []
     for one in names:
-        paths = sorted(glob.glob(one, recursive=True))
+        exists = pathlib.Path(one).exists()  # its name may look like a glob
+        paths = [one] if exists else sorted(glob.glob(one, recursive=True))
         missing += [] if paths else [one]
         for found in map(pathlib.Path, paths):
             if found.is_dir():

@@ -36,9 +36,9 @@ def _sniff(path: pathlib.Path) -> bool:
         folders.sort()
         stems = {n[:-4] for n in names if n.endswith(".txt")}
         for name in names:
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                if pathlib.Path(folder, name).stem in stems:
-                    return True
+            is_image = name.lower().endswith(IMAGE_SUFFIXES)
+            if is_image and pathlib.Path(folder, name).stem in stems:
+                return True
     return False
 
 

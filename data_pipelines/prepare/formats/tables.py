@@ -4,7 +4,7 @@ import csv
 import pathlib
 from collections.abc import Iterable, Iterator
 
-from data_pipelines.prepare.formats import captions, lines
+from data_pipelines.prepare.formats import captions, lines, unpacking
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.raw import Raw, Reject, Unit
@@ -26,10 +26,10 @@ def _rows(file: Iterable[str], path: str | pathlib.Path):
 def header(path: str | pathlib.Path) -> list[str]:
     """The names of the columns; ValueError where the first row can't be read."""
     try:
-        with lines.open_bytes(path) as file:
+        with unpacking.open_bytes(path) as file:
             raw = file.readline(_HEADER_BYTES).removeprefix(lines.BOM)
         return next(_rows([raw.decode("utf-8")], path), [])
-    except (UnicodeDecodeError, csv.Error, lines.Broken) as error:
+    except (UnicodeDecodeError, csv.Error, unpacking.Broken) as error:
         raise ValueError(f"{path}: the header can't be read ({error})") from error
 
 
@@ -107,4 +107,4 @@ def _decoded(unit: Unit, bad: list[Reject]) -> Iterator[str]:
             yield "\n"
 
 
-FORMAT = Format(lines.with_compressed(".csv", ".tsv"), _sniff, _units, _read)
+FORMAT = Format(unpacking.with_compressed(".csv", ".tsv"), _sniff, _units, _read)

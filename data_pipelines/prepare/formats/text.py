@@ -10,6 +10,7 @@ from data_pipelines.prepare.formats import (
     json_records,
     lines,
     text_splits,
+    unpacking,
 )
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
@@ -17,14 +18,15 @@ from data_pipelines.prepare.formats.text_splits import Row
 from data_pipelines.prepare.raw import Raw, Reject, Unit
 from data_pipelines.records import Text
 
-_TXT = lines.with_compressed(".txt")
+_TXT = unpacking.with_compressed(".txt")
 _HEAD = 2**20  # bytes in which a file that has headings shows one
 _NO_END = 2**63
 _BLOCK = 2**16
 
 
 def _is_txt(path: str | pathlib.Path) -> bool:
-    return str(path).lower().endswith(_TXT)
+    """Whether the file is text: all but JSON, if the user says so (text:README)."""
+    return not str(path).lower().endswith(json_records.SUFFIXES)
 
 
 def _read(unit: Unit, settings: Settings) -> Iterator[Raw | Reject]:
@@ -52,7 +54,7 @@ def _documents(unit: Unit, settings: Settings) -> Iterator[Raw | Reject]:
     name = settings.text_split
     if name == text_splits.AUTO:
         name = "heading" if _has_headings(unit.file) else "passage"
-    stop = _NO_END if lines.compressed(unit.file) else unit.stop
+    stop = _NO_END if unpacking.compressed(unit.file) else unit.stop
     bad: list[Reject] = []
     rows, seen = itertools.tee(_rows(unit, bad))
     document: list[Row] = []
@@ -90,7 +92,7 @@ def _rows(unit: Unit, bad: list[Reject]) -> Iterator[Row]:
         try:
             text = line.data.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            if unit.start <= line.offset < unit.stop or lines.compressed(unit.file):
+            if unit.start <= line.offset < unit.stop or unpacking.compressed(unit.file):
                 reject = Reject(unit.file, line.number, "not_utf8", str(error), "line")
                 bad.append(reject)
         yield Row(line.number, line.offset, text)
@@ -115,9 +117,9 @@ def _lines_before(unit: Unit) -> tuple[int, int]:
 
 def _has_headings(path: str) -> bool:
     try:
-        with lines.open_bytes(path) as file:
+        with unpacking.open_bytes(path) as file:
             head = file.read(_HEAD).removeprefix(lines.BOM).decode("utf-8", "replace")
-    except lines.Broken:
+    except unpacking.Broken:
         return False
     rows = (row.rstrip("\r") for row in head.split("\n"))
     return any(text_splits.is_heading(row) for row in rows)

@@ -64,11 +64,12 @@ def role(name: object) -> Role:
 def bind(turns: Sequence[Turn], pictures: Sequence[Picture]) -> list[Turn]:
     """The turns with each tag replaced by its picture, in order.
 
-    Without any tag, the pictures come first in the first turn of a user. Raises Bad
-    where some tags and the pictures aren't as many.
+    Where nothing says where pictures are, they come first in the first turn of a user.
+    Raises Bad where the tags and the pictures aren't as many.
     """
     tags = sum(_tags(turn) for turn in turns)
-    if not tags and pictures:
+    shown = any(isinstance(piece, Picture) for turn in turns for piece in turn.content)
+    if not tags and pictures and not shown:
         return _prepended(turns, pictures)
     if tags != len(pictures):
         reason = "too_many_tags" if tags > len(pictures) else "too_few_tags"
