@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Iterator
 
-from data_pipelines.prepare.formats import fields, parquet
+from data_pipelines.prepare.formats import fields, parquet, url_parquet
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.raw import Raw, Reject, Unit
@@ -29,11 +29,10 @@ def convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
 def _sniff(path: pathlib.Path) -> bool:
     kinds = parquet.columns(path)
     key = next((k for k in _KEYS if k in kinds), "")
-    return (
-        bool(key)
-        and parquet.is_text(kinds[key])
-        and not any(name in kinds for name in _PICTURES)
-    )
+    if not key or not parquet.is_text(kinds[key]):
+        return False
+    shown = any(name in kinds for name in _PICTURES)
+    return not shown and not url_parquet.FORMAT.sniff(path)
 
 
 def _units(path: pathlib.Path, folder: str) -> Iterator[Unit]:

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from data_pipelines.prepare.formats import fields, parquet
+from data_pipelines.prepare.formats import captions, fields, parquet
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.raw import Picture, Raw, Reject, Unit
@@ -20,7 +20,7 @@ from data_pipelines.records import Text
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # In lower case; LAION writes URL and TEXT.
 _TEXTS = ("text", "caption", "title", "alt")
-_FILES = ("file", "file_name", "filename", "image_path", "filepath", "path", "image")
+_FILES = ("file", "file_name", "filename", "image_path", "filepath", "path")
 _KEYS = ("key", "uid", "id", "image_id", "hash", "sha256", "md5")
 _HASHES = ("md5", "sha1", "sha256")  # of a URL, in hexadecimal digits
 # Web pages as text have a URL and a text, too; one of these tells pictures.
@@ -130,9 +130,10 @@ def _command(path: pathlib.Path, kinds: dict[str, Any], folder: str) -> str:
 def _sniff(path: pathlib.Path) -> bool:
     kinds = parquet.columns(path)
     lower = {name.lower(): name for name in kinds}
-    inside = any("binary" in str(kind) for kind in kinds.values())
+    if captions.keys(kinds, Settings())[0]:
+        return False  # it names files, or holds them
     known = "url" in lower and bool(_first(lower, _TEXTS))
-    return known and not inside and any(sign in lower for sign in _SIGNS)
+    return known and any(sign in lower for sign in _SIGNS)
 
 
 def _units(path: pathlib.Path, folder: str) -> Iterator[Unit]:

@@ -128,8 +128,11 @@ def test_a_blend_that_cannot_be_read_is_an_error_of_one_line(tmp_path, text, rul
 
 def test_a_tar_that_is_missing_or_far_is_named(tmp_path):
     path = tmp_path / "wids-meta.json"
-    for url, rule in (("0.tar", "0.tar, which is missing"),
-                      ("https://a/0.tar", "is not local: download it first")):  # fmt: skip
+    rules = {
+        "0.tar": "0.tar, which is missing",
+        "https://a/0.tar": "is not local: download it first",
+    }
+    for url, rule in rules.items():
         path.write_text(json.dumps({"shardlist": [{"url": url}]}))
         with pytest.raises(ValueError, match=rule):
             energon.tars(path)

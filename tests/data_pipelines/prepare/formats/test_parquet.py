@@ -1,6 +1,7 @@
 """Parquet files are read a few rows at a time, and give the same however divided."""
 
 import importlib
+import itertools
 
 import divided
 import pytest
@@ -45,7 +46,7 @@ def test_any_division_gives_the_same_rows_in_the_same_order(
     edges = [0, *cuts, 23]
     units = [
         Unit(str(path), "text_parquet", "", a, b, a + 1)
-        for a, b in zip(edges, edges[1:])
+        for a, b in itertools.pairwise(edges)
     ]
     raws = divided.of_units(text_parquet.FORMAT, units)
     assert [r.number for r in raws] == list(range(1, 24))

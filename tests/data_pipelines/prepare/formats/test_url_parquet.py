@@ -49,7 +49,7 @@ def _hex(name):
         (COYO, _hex("sha256") + ".webp"),
         ({**COYO, "key": "000010002"}, "000010002.jpg"),
         ({**COYO, "key": "000010002"}, "00001/000010002.jpg"),
-        ({**COYO, "file_name": "x/y.jpeg"}, "x/y.jpeg"),
+        ({**COYO, "file": "x/y.jpeg"}, "x/y.jpeg"),
     ],
 )
 def test_a_picture_is_found_by_file_key_id_or_hash_of_its_url(

@@ -62,8 +62,10 @@ def test_captions_of_the_json_may_be_several(tmp_path, photos):
 
 
 def test_the_user_may_name_the_member_or_field(tmp_path, photos):
-    members = [("a.jpg", photos[0]), ("a.seg.png", photos[1]), ("a.txt", b"alt"),
-               ("a.long.txt", b"longer"), ("a.json", _json(llava="longest"))]  # fmt: skip
+    members = [
+        ("a.jpg", photos[0]), ("a.seg.png", photos[1]), ("a.txt", b"alt"),
+        ("a.long.txt", b"longer"), ("a.json", _json(llava="longest")),
+    ]  # fmt: skip
     path = tmp_path / "a.tar"
     for key, caption in (("", "alt"), ("long.txt", "longer"), ("llava", "longest")):
         raws, _ = _read(path, members, Settings(text_key=key))
