@@ -109,7 +109,7 @@ def _of_group(
             if low < batch.num_rows:
                 yield from _of_batch(unit, batch.slice(low, max(high - low, 0)), first)
             row += batch.num_rows
-    except (OSError, ValueError) as error:  # pyarrow's errors are one of these
+    except (OSError, ValueError, NotImplementedError) as error:  # all of pyarrow's
         number = unit.first + max(row, unit.start) - unit.start
         detail = f"row group {group}, from row {number}: {error}"
         yield Reject(unit.file, number, "broken_file", detail, "rest of row group")
@@ -145,6 +145,7 @@ def _opened(path: str) -> Iterator[Any]:
     try:
         file = pyarrow_parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a whole parquet file ({error})") from error
+        told = " ".join(str(error).split())
+        raise ValueError(f"{path}: not a whole parquet file ({told})") from error
     with file:
         yield file

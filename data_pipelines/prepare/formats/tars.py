@@ -193,10 +193,18 @@ def _places(file: BinaryIO, start: int, stop: int) -> Iterator[Place]:
     if offset > stop:
         raise _Torn(last, "the tar is cut off in this member")
     if offset < stop:
-        # tarfile takes a damaged header for the end of the file.
-        file.seek(offset)
-        if any(file.read(tarfile.BLOCKSIZE)):
-            raise _Torn(offset, "no header of a member")
+        _check_end(file, offset)
+
+
+def _check_end(file: BinaryIO, offset: int) -> None:
+    """Raises _Torn where more than zeros follow, which tarfile doesn't tell."""
+    file.seek(offset)
+    if any(file.read(tarfile.BLOCKSIZE)):
+        raise _Torn(offset, "no header of a member")
+    while block := file.read(2**20):
+        if block.count(0) < len(block):
+            rule = "more follows, as where tars were joined by cat"
+            raise _Torn(offset, f"the tar ends here, but {rule}")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -104,7 +104,12 @@ def _of_example(
     unit: Unit, number: int, example: bytes, features: Any, settings: Settings
 ) -> Iterator[Raw | Reject]:
     decoders = {name: _library().decode.SkipDecoding() for name in _pictures(features)}
-    values = features.deserialize_example_np(example, decoders=decoders)
+    try:
+        values = features.deserialize_example_np(example, decoders=decoders)
+    except Exception as error:  # whatever its parsers stumble over
+        detail = f"not of these features: {type(error).__name__}: {error}"
+        yield Reject(unit.file, number, "malformed_example", detail, "record")
+        return
     record = Record(unit, number, {k: _plain(v) for k, v in values.items()})
     try:
         yield from convert(record, settings)

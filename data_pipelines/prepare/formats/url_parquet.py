@@ -37,8 +37,8 @@ def convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
     lower = {name.lower(): name for name in values}
     text_key = settings.text_key or _first(lower, _TEXTS)
     url, text = values.get(lower.get("url", "")), values.get(text_key)
-    status = values.get("status", "success")
-    if status != "success":
+    status = values.get("status")
+    if status not in (None, "success"):
         detail = f"status {status!r}: {values.get('error_message')}"
         raise Bad("not_downloaded", f"{str(url)[:200]}: {detail}")
     if not isinstance(text, str) or not text.strip():

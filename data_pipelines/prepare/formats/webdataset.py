@@ -26,8 +26,8 @@ def convert(
 ) -> Iterator[Raw | Reject]:
     """A picture and each of its captions, as documents of one Raw; raises Bad."""
     values = _values(sample)
-    status = values.get("status", "success")
-    if status != "success":
+    status = values.get("status")
+    if status not in (None, "success"):
         detail = f"status {status!r}: {values.get('error_message')}"
         raise Bad("not_downloaded", detail)
     shown = tars.picture(sample, settings)

@@ -159,3 +159,12 @@ def test_long_names_of_gnu_and_pax_tars_divide_well(tmp_path, photos):
         captions = [f.documents[0][1].text for f in found if isinstance(f, Raw)]
         assert captions == ["c0", "c1", "c2"]
         assert len(units) == 3
+
+
+def test_what_follows_the_end_of_a_tar_is_told(tmp_path, photos):
+    members = list(_samples(photos, 2))
+    path = write(tmp_path / "a.tar", members)
+    path.write_bytes(path.read_bytes() * 2)
+    raws, (reject,) = _whole(path)
+    assert len(raws) == 1  # the last may go on where the tar does
+    assert f"byte {sum(room(data) for _, data in members)}: the tar" in reject.detail
