@@ -10,6 +10,7 @@ from data_pipelines import dealing
 from data_pipelines.chunks import SLOTS
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
+from data_pipelines.token_mixture import TokenMixture
 from mmjax.config import Data
 
 EXACT_BLOCKS = 256  # a run of more blocks isn't dealt whole to see what it needs
@@ -33,7 +34,7 @@ class Blocks:
 
     def __init__(
         self,
-        mixture: Mixture,
+        mixture: Mixture | TokenMixture,
         plans: Sequence[SourcePlan | None],
         data: Data,
         batches: int = 0,
@@ -55,19 +56,23 @@ class Blocks:
         dealt = dealing.deal(slots, sources, self._data.rows_per_pool)
         return Block(sources, first[sources] + dealt.rows, int(dealt.loads.max()))
 
-    def need(self, batches: int) -> tuple[int, str]:
-        """Slots of the heaviest pool group of a run, and in words what was dealt.
+    def need(self, start: int, stop: int) -> tuple[int, str]:
+        """Slots of the heaviest pool group of batches [start, stop), and in words how.
 
-        Exact for runs of up to 256 blocks; of longer ones it deals the 64 blocks with
-        the most images and 64 evenly spaced ones.
+        Exact for up to 256 blocks; of more it deals the 64 blocks with the most images
+        and 64 evenly spaced ones.
         """
-        count = -(-batches // self._data.block_batches)
-        numbers, words = list(range(count)), f"in all {count} blocks of batches"
+        first, last = start // self._data.block_batches, stop - 1
+        numbers = list(range(first, last // self._data.block_batches + 1))
+        count = len(numbers)
+        words = f"in all {count} blocks of batches"
         if count > EXACT_BLOCKS:
             totals = np.array([self._slots(number) for number in numbers])
             heaviest = np.argsort(-totals, kind="stable")[:SAMPLED_BLOCKS]
             spaced = np.linspace(0, count - 1, SAMPLED_BLOCKS).astype(int)
-            numbers = sorted({*heaviest.tolist(), *spaced.tolist()})
+            numbers = sorted(
+                {first + n for n in (*heaviest.tolist(), *spaced.tolist())}
+            )
             words = f"in {len(numbers)} of {count} blocks of batches, the heaviest too"
         progress = tqdm.tqdm(numbers, "dealing rows to pools", unit="block", delay=5)
         return max(self.deal(number).need for number in progress), words

@@ -5,6 +5,7 @@ and x[i + 1] as target. A chunk is a range of positions. Cutting at c makes x[c]
 last target of one chunk and the first input of the next: nothing lost or repeated.
 """
 
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ STATS = (
     "positions",
 )
 SLOTS, POSITIONS = STATS.index("slots"), STATS.index("positions")
+LOSS_TOKENS = STATS.index("loss_tokens")
 
 
 class Documents(NamedTuple):
@@ -35,6 +37,39 @@ class Documents(NamedTuple):
     digest: str  # of the source's content and the tokenizer
     kind: np.ndarray  # uint8 [documents], place in kinds
     kinds: tuple[str, ...]
+    synthetic: np.ndarray  # bool [documents]: read in its synthetic wording
+    totals: np.ndarray | None = None  # TOTALS [documents], where they are known
+    summary: "Summary | None" = None  # likewise
+    folder: str = ""  # whose files the columns are mapped from; empty: in memory
+
+    def __reduce__(self):
+        """Another process maps the files itself."""
+        if not self.folder:
+            return Documents, tuple(self)
+        from data_pipelines import columns  # which knows this class
+
+        return columns.load, (pathlib.Path(self.folder),)
+
+
+# What planning asks of every document, small enough to hold 10^8 of them.
+TOTALS = np.dtype(
+    [
+        ("positions", "<i4"),
+        ("image_tokens", "<i4"),
+        ("loss_tokens", "<i4"),
+        ("images", "<u2"),
+        ("slots", "<u2"),
+    ]
+)
+_PART = 1 << 20  # documents that are summed at a time
+
+
+class Summary(NamedTuple):
+    """What is known of all documents of a source together."""
+
+    stats: tuple[int, ...]  # STATS
+    image_positions: int  # of the largest image
+    image_slots: int
 
 
 class Layout(NamedTuple):
@@ -47,19 +82,98 @@ class Layout(NamedTuple):
 
 
 class Chunks(NamedTuple):
-    """Every chunk of a source, in document order."""
+    """Every chunk of some documents, in their order."""
 
     first: np.ndarray  # int64 [documents + 1]; first chunk of each document
-    document: np.ndarray  # int64 [chunks]
+    document: np.ndarray  # int64 [chunks], place in the documents
     start: np.ndarray  # int64 [chunks], position in the document
     stop: np.ndarray  # int64 [chunks]
     sums: np.ndarray  # int32 [chunks, len(STATS)]
 
 
-def chunk(documents: Documents, layout: Layout) -> Chunks:
+def complete(documents: Documents) -> Documents:
+    """The documents with their totals and summary, which take a pass over them all.
+
+    Raises ValueError for a document with more images or slots than can be counted.
+    """
+    if documents.totals is not None and documents.summary is not None:
+        return documents
+    count = len(documents.segment_start) - 1
+    found = np.empty(count, TOTALS)
+    positions = slots = 0
+    for start in range(0, count, _PART):
+        part = range_of(documents, start, min(start + _PART, count))
+        found[start : start + _PART] = _totals(part, start)
+        image = part.segment_image
+        positions = max(positions, int(part.segment_tokens[image].max(initial=0)))
+        slots = max(slots, int(part.segment_slots[image].max(initial=0)))
+    summary = Summary(tuple(stats(found).tolist()), positions, slots)
+    return documents._replace(totals=found, summary=summary)
+
+
+def stats(found: np.ndarray) -> np.ndarray:
+    """STATS of all documents of these TOTALS together, int64 [len(STATS)]."""
+    sums = {name: int(found[name].sum(dtype=np.int64)) for name in TOTALS.names or ()}
+    text = sums["positions"] - sums["image_tokens"] - len(found)
+    known = {"documents": len(found), "text_tokens": text, **sums}
+    return np.array([known[name] for name in STATS], np.int64)
+
+
+def range_of(documents: Documents, start: int, stop: int) -> Documents:
+    """Documents [start, stop), their columns as views."""
+    first, end = documents.segment_start[[start, stop]].tolist()
+    return _segments(documents, documents.segment_start[start : stop + 1], first, end)
+
+
+def take(documents: Documents, numbers: np.ndarray) -> Documents:
+    """The documents of these numbers, in this order."""
+    first = documents.segment_start[numbers]
+    counts = documents.segment_start[numbers + 1] - first
+    where = ranges(first, counts)
+    return documents._replace(
+        segment_start=sums_before(counts),
+        segment_tokens=documents.segment_tokens[where],
+        segment_image=documents.segment_image[where],
+        segment_slots=documents.segment_slots[where],
+        segment_loss=documents.segment_loss[where],
+        totals=None,
+        summary=None,
+        folder="",
+    )
+
+
+def require_images_fit(documents: Documents, layout: Layout) -> None:
+    """Raises ValueError for an image that no row can hold; of complete documents."""
+    known = documents.summary
+    assert known is not None
+    if (
+        known.image_positions <= layout.row_tokens
+        and known.image_slots <= layout.max_images
+    ):
+        return
+    count = len(documents.segment_start) - 1
+    for start in range(0, count, _PART):
+        part = range_of(documents, start, min(start + _PART, count))
+        tokens, slots = part.segment_tokens, part.segment_slots
+        large = (tokens > layout.row_tokens) | (slots > layout.max_images)
+        bad = np.flatnonzero(large & part.segment_image)
+        if len(bad):
+            place = np.searchsorted(part.segment_start, bad[0], side="right") - 1
+            raise ValueError(
+                f"document {start + place}: an image of {tokens[bad[0]]} positions and "
+                f"{slots[bad[0]]} slots doesn't fit a row of {layout.row_tokens} "
+                f"positions and {layout.max_images} slots"
+            )
+
+
+def chunk(
+    documents: Documents, layout: Layout, numbers: np.ndarray | None = None
+) -> Chunks:
     """Cuts what exceeds a row: text anywhere, an image never.
 
-    Raises ValueError for an image that no row can hold.
+    Every image fits a row, as `require_images_fit` makes sure of. Raises ValueError
+    where more images without positions stand at one place than a row may hold;
+    `numbers` are those of the documents in their source.
     """
     stream = _stream(documents)
     images = _per_document(documents, documents.segment_image)
@@ -67,7 +181,13 @@ def chunk(documents: Documents, layout: Layout) -> Chunks:
     counts = np.where(images == 0, -(-stream.length // layout.row_tokens), 1)
     large = (stream.length > layout.row_tokens) | (slots > layout.max_images)
     cuts = {
-        document: _cut(documents, document, int(stream.length[document]), layout)
+        document: _cut(
+            documents,
+            document,
+            int(stream.length[document]),
+            layout,
+            document if numbers is None else int(numbers[document]),
+        )
         for document in np.flatnonzero(large & (images > 0)).tolist()
     }
     for cut_document, starts in cuts.items():
@@ -89,12 +209,53 @@ def sums_before(values: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
 
 
+def ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """first[0], first[0] + 1, ... counts[0] numbers, then those of first[1], ..."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.repeat(first + counts - ends, counts) + np.arange(total)
+
+
+def _segments(
+    documents: Documents, starts: np.ndarray, first: int, end: int
+) -> Documents:
+    return documents._replace(
+        segment_start=starts - first,
+        segment_tokens=documents.segment_tokens[first:end],
+        segment_image=documents.segment_image[first:end],
+        segment_slots=documents.segment_slots[first:end],
+        segment_loss=documents.segment_loss[first:end],
+        totals=None,
+        summary=None,
+        folder="",
+    )
+
+
+def _totals(part: Documents, start: int) -> np.ndarray:
+    """TOTALS of some documents, the first of which has this number."""
+    tokens, image = part.segment_tokens, part.segment_image
+    found = np.empty(len(part.segment_start) - 1, TOTALS)
+    found["positions"] = _per_document(part, tokens) + 1
+    found["image_tokens"] = _per_document(part, np.where(image, tokens, 0))
+    loss = np.where(part.segment_loss & ~image, tokens, 0)
+    found["loss_tokens"] = _per_document(part, loss) + _end_has_loss(part)
+    for name, values in (("images", image), ("slots", part.segment_slots)):
+        sums, most = _per_document(part, values), np.iinfo(TOTALS[name]).max
+        if len(sums) and sums.max() > most:
+            rule = f"{sums.max()} {name}, at most {most}"
+            raise ValueError(f"document {start + int(sums.argmax())}: {rule}")
+        found[name] = sums
+    return found
+
+
 def _per_document(documents: Documents, values: np.ndarray) -> np.ndarray:
     """Sums of a column of segments over each document."""
     return np.diff(sums_before(values)[documents.segment_start])
 
 
-def _cut(documents: Documents, document: int, length: int, layout: Layout) -> list[int]:
+def _cut(
+    documents: Documents, document: int, length: int, layout: Layout, number: int
+) -> list[int]:
     """First positions of the chunks of one large document that has images."""
     segments = slice(*documents.segment_start[document : document + 2].tolist())
     starts, position, slots = [0], 1, 0  # position 0 is BOS
@@ -113,12 +274,10 @@ def _cut(documents: Documents, document: int, length: int, layout: Layout) -> li
                 starts.append(min(position, length - 1))
                 slots = 0
             slots += cost
-            full = stop - starts[-1] > layout.row_tokens or slots > layout.max_images
-            if full or starts[-2:-1] == starts[-1:]:
+            if starts[-2:-1] == starts[-1:]:
                 raise ValueError(
-                    f"document {document}: an image of {tokens} positions and {cost} "
-                    f"slots doesn't fit a row of {layout.row_tokens} positions and "
-                    f"{layout.max_images} slots"
+                    f"document {number}: more than {layout.max_images} slots of images "
+                    "without positions at one place"
                 )
         position += tokens
         while position - starts[-1] > layout.row_tokens:

@@ -1,8 +1,9 @@
 """The index beside every shard: what planning needs to know of its documents.
 
-It holds the tokens and loss flag of each text segment, width and height of each image
-and the kind of each document. What an image costs follows from its size and the model,
-so an index serves every model with the same tokenizer.
+It holds the tokens and loss flag of each text segment (the tokens of its synthetic
+wording, too, where it has one), width and height of each image and the kind of each
+document. What an image costs follows from its size and the model, so an index serves
+every model with the same tokenizer.
 """
 
 import collections
@@ -17,14 +18,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tqdm
 
-from data_pipelines import shards
+from data_pipelines import shards, wording
 from data_pipelines.chunks import Documents
 from data_pipelines.records import Document, Text
 from data_pipelines.tokenizer import Tokenizer
+from data_pipelines.wording import Choice
 from mmjax import config as config_lib
 from mmjax.config import Model
 
 VERSION = 1
+_NO_WORDING = -1  # in place of the tokens of a synthetic wording
+_ORIGINAL = Choice()  # no document in another wording than its own
 _BAR_AFTER = 5.0  # seconds
 
 
@@ -62,6 +66,8 @@ def build_shard(
     first = sum(other["records"] for other in reader.manifest["shards"][:number])
     documents = map(reader.document, range(first, first + info["records"]))
     columns = _columns(documents, tokenizer)
+    if (columns["synthetic"] == _NO_WORDING).all():
+        del columns["synthetic"]  # as in most corpora
     path = _path(pathlib.Path(directory), info, tokenizer)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
@@ -72,41 +78,72 @@ def build_shard(
 
 
 def load(
-    directory: str | pathlib.Path, tokenizer: Tokenizer, model: Model
+    directory: str | pathlib.Path,
+    tokenizer: Tokenizer,
+    model: Model,
+    choice: Choice = _ORIGINAL,
 ) -> Documents:
     """The columns of all documents of a folder, in record order, for a model.
 
-    Raises ValueError where the folder isn't indexed for this tokenizer, or an index is
-    not of the shard that it lies beside.
+    Tokens are those of the wording that each document is read in. Raises ValueError
+    where the folder isn't indexed for this tokenizer, or an index is not of the shard
+    that it lies beside.
     """
     directory = pathlib.Path(directory)
     manifest = shards.read_manifest(directory)
     infos = manifest["shards"]
-    parts = [_load_shard(directory, info, tokenizer) for info in infos]
+    parts = [load_shard(directory, info, tokenizer) for info in infos]
     empty = _columns(iter(()), tokenizer)
     whole = {
         name: np.concatenate([empty[name], *(part[name] for part in parts)])
-        for name in ("segments", "tokens", "image", "loss", "width", "height")
-    }
+        for name in (
+            "segments", "tokens", "image", "loss", "width", "height", "synthetic"
+        )
+    }  # fmt: skip
+    start = np.concatenate([[0], np.cumsum(whole["segments"])])
+    tokens, reworded = _worded(whole, start, choice)
     kinds = tuple(manifest["kinds"])
     image = whole["image"]
     cost = config_lib.image_cost(model, whole["width"][image], whole["height"][image])
-    tokens, slots = whole["tokens"], np.zeros(len(image), np.int16)
+    slots = np.zeros(len(image), np.int16)
     tokens[image], slots[image] = cost.positions, cost.slots
-    known = [tokenizer.digest, *(info["sha256"] for info in infos), f"{VERSION}"]
-    digest = hashlib.sha256(" ".join(known).encode())
-    digest.update(np.ascontiguousarray(cost.positions, np.int64).tobytes())
-    digest.update(np.ascontiguousarray(cost.slots, np.int64).tobytes())
+    facts = (np.asarray(cost.positions, np.int64), np.asarray(cost.slots, np.int64))
+    if reworded.any():
+        facts = (*facts, np.packbits(reworded))
     return Documents(
-        segment_start=np.concatenate([[0], np.cumsum(whole["segments"])]),
+        segment_start=start,
         segment_tokens=tokens,
         segment_image=image,
         segment_slots=slots,
         segment_loss=whole["loss"],
-        digest=digest.hexdigest(),
+        digest=_digest(infos, tokenizer, facts),
         kind=_kinds(parts, kinds),
         kinds=kinds,
+        synthetic=reworded,
     )
+
+
+def _digest(
+    infos: Sequence[dict], tokenizer: Tokenizer, facts: Sequence[np.ndarray]
+) -> str:
+    """The digest of shards and tokenizer, and of what a config makes of them."""
+    known = [tokenizer.digest, *(info["sha256"] for info in infos), f"{VERSION}"]
+    digest = hashlib.sha256(" ".join(known).encode())
+    for column in facts:
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def _worded(
+    columns: dict, start: np.ndarray, choice: Choice
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of each text as it is read, and which documents (bool) are reworded."""
+    there = columns["synthetic"] != _NO_WORDING
+    before = np.concatenate([[0], np.cumsum(there)])
+    reworded = np.diff(before[start]) > 0
+    reworded &= wording.chosen(choice, len(reworded))
+    there &= np.repeat(reworded, columns["segments"])
+    return np.where(there, columns["synthetic"], columns["tokens"]), reworded
 
 
 def _path(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> pathlib.Path:
@@ -123,6 +160,10 @@ def _columns(documents: Iterator[Document], tokenizer: Tokenizer) -> dict:
             text = isinstance(segment, Text)
             count = len(tokenizer.encode(segment.text)) if text else 0
             table["tokens"].append(count)
+            other = text and segment.synthetic
+            table["synthetic"].append(
+                len(tokenizer.encode(other)) if other else _NO_WORDING
+            )
             table["image"].append(not text)
             table["loss"].append(text and segment.loss)
             table["width"].append(0 if text else segment.width)
@@ -131,7 +172,7 @@ def _columns(documents: Iterator[Document], tokenizer: Tokenizer) -> dict:
         table["kind"].append(kinds.setdefault(document.kind, len(kinds)))
     types = {
         "segments": np.int64, "tokens": np.int32, "image": np.bool_, "loss": np.bool_,
-        "width": np.int32, "height": np.int32, "kind": np.uint8,
+        "width": np.int32, "height": np.int32, "kind": np.uint8, "synthetic": np.int32,
     }  # fmt: skip
     columns = {name: np.array(table[name], types[name]) for name in types}
     return {**columns, "kinds": np.array(list(kinds), np.str_)}
@@ -147,7 +188,12 @@ def _kinds(parts: Sequence[dict], kinds: tuple[str, ...]) -> np.ndarray:
     return np.concatenate(columns)
 
 
-def _load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> dict:
+def load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> dict:
+    """The columns of one shard's index, by name; ValueError as of `load`.
+
+    Over segments: tokens, image, loss, width, height; over documents: segments (how
+    many) and kind (place in kinds).
+    """
     path = _path(directory, info, tokenizer)
     if not path.is_file():
         others = sorted(directory.glob(path.name.split(".index-")[0] + ".index-*.npz"))
@@ -163,6 +209,8 @@ def _load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> di
         with np.load(path) as file:
             columns = {name: file[name] for name in file.files}
             found = int(columns["version"]), str(columns["shard"])
+            none = np.full(len(columns["tokens"]), _NO_WORDING, np.int32)
+            columns.setdefault("synthetic", none)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: corrupt, delete it and index again") from error
     if found != (VERSION, info["sha256"]):
@@ -173,7 +221,7 @@ def _load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> di
 def _fits(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> bool:
     """Whether a shard already has its index."""
     try:
-        _load_shard(directory, info, tokenizer)
+        load_shard(directory, info, tokenizer)
     except ValueError:
         return False
     return True

@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import images, stream
+from data_pipelines import images, stream, wording
 from data_pipelines.buffers import Recycler
 from data_pipelines.chunks import Documents
-from data_pipelines.plan import Chunk
 from data_pipelines.pools import PlannedRow
 from data_pipelines.records import Image, Segment
 from data_pipelines.shards import ShardReader
 from data_pipelines.stream import Stream
 from data_pipelines.tokenizer import Tokenizer
+from data_pipelines.windows import Chunk
 from mmjax import config as config_lib
 from mmjax.batch import Batch, Share
 from mmjax.config import Config
@@ -188,13 +188,13 @@ def _clear(batch: Batch) -> None:
 
 
 def _segments(corpus: Corpus, document: int) -> tuple[Segment, ...]:
-    """The segments of a record, texts and images where the index has them."""
+    """The segments of a record as they are read: texts in the wording of the index."""
     segments = corpus.reader.document(document).segments
     columns = corpus.documents
     image = _columns(columns, document, columns.segment_image)
     if [isinstance(segment, Image) for segment in segments] != image:
         raise _mismatch(corpus, document, "other segments than")
-    return segments
+    return wording.synthetic(segments) if columns.synthetic[document] else segments
 
 
 def _encode(

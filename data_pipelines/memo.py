@@ -2,8 +2,9 @@
 
 import bisect
 import collections
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -42,10 +43,13 @@ class Memo(Generic[Value]):
 
 
 class RunningTotal:
-    """Sums of a positive function over 0, 1, 2, ..., extended as far as asked."""
+    """Sums of a positive function over 0, 1, 2, ..., extended as far as asked.
 
-    def __init__(self, function: Callable[[int], int]):
-        self.__setstate__((function, [0]))
+    `known` are its first values.
+    """
+
+    def __init__(self, function: Callable[[int], int], known: Sequence[int] = ()):
+        self.__setstate__((function, [0, *itertools.accumulate(known)]))
 
     def before(self, key: int) -> int:
         """The sum over all smaller keys."""

@@ -1,40 +1,8 @@
-"""Chunks packed into rows by best fit, window after window."""
+"""Chunks packed into rows by best fit."""
 
 import bisect
-from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
-
-
-class Packing(NamedTuple):
-    """Chunks grouped into rows."""
-
-    order: np.ndarray  # int64 [chunks]: places in the input, row after row
-    row_start: np.ndarray  # int64 [rows + 1]: places in order
-    row_window: np.ndarray  # int64 [rows]
-
-
-def pack(
-    tokens: np.ndarray,
-    slots: np.ndarray,
-    windows: Iterable[tuple[int, int]],
-    row_tokens: int,
-    max_images: int,
-) -> Packing:
-    """Packs the chunks of each window [start, stop) by `best_fit`; windows in order.
-
-    tokens, slots: integers [chunks]. Chunks of a row keep the order of the input.
-    """
-    row_of = np.empty(len(tokens), np.int64)
-    rows = [0]
-    for start, stop in windows:
-        found = best_fit(tokens[start:stop], slots[start:stop], row_tokens, max_images)
-        row_of[start:stop] = found + rows[-1]
-        rows.append(rows[-1] + int(found.max()) + 1)
-    row_start = np.concatenate([[0], np.cumsum(np.bincount(row_of))])
-    row_window = np.repeat(np.arange(len(rows) - 1), np.diff(rows))
-    return Packing(np.argsort(row_of, kind="stable"), row_start, row_window)
 
 
 def best_fit(

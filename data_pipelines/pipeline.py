@@ -4,9 +4,11 @@ import contextlib
 import functools
 import logging
 import pathlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from data_pipelines import index, loader, materialize, plan, pools, stream
+from data_pipelines import index, loader, machine, materialize, plan, pools, stream
+from data_pipelines import tokenizer as tokenizer_lib
 from data_pipelines.buffers import Recycler
 from data_pipelines.loader import Reading, Work
 from data_pipelines.materialize import Corpus, Fault, Materials
@@ -15,16 +17,22 @@ from data_pipelines.pools import GlobalPlan
 from data_pipelines.records import Document
 from data_pipelines.shards import ShardReader
 from data_pipelines.tokenizer import Tokenizer
+from data_pipelines.wording import Choice
 from mmjax.batch import Batch, Share
 from mmjax.config import Config
 
 log = logging.getLogger(__name__)
 
 
-def open(config: Config, cache: str | pathlib.Path | None = None) -> "Pipeline":
+def open(
+    config: Config,
+    cache: str | pathlib.Path | None = None,
+    known: Mapping[str, Any] | None = None,
+) -> "Pipeline":
     """The training data of a config.
 
-    `cache` is a folder that keeps large plans; None: they are made again. Raises
+    `cache` is a folder that keeps large plans; None: they are made again. `known` is
+    what `GlobalPlan.known` told a checkpoint to go on from. Raises
     ValueError, one line, where the root, a source that has weight, its manifest or the
     tokenizer is missing or damaged, where tokenizer, shards and model don't match, or
     where the images don't fit the pools.
@@ -32,22 +40,28 @@ def open(config: Config, cache: str | pathlib.Path | None = None) -> "Pipeline":
     tokenizer = open_tokenizer(config)
     used = pools.used_sources(config)
     folders = [
-        (source.name, source.path or f"{source.name}/train") if opened else None
+        _Place(
+            source.path or f"{source.name}/train",
+            Choice(source.synthetic, config.data.seed, source.name),
+        )
+        if opened
+        else None
         for source, opened in zip(config.data.sources, used)
     ]
-    return _open(config, tokenizer, folders, cache, finite=False, limit=0)
+    return _open(config, tokenizer, folders, cache, known, finite=False, limit=0)
 
 
 def open_heldout(config: Config, folders: Sequence[str], rows: int) -> "Pipeline":
     """One pass over prepared folders (relative to data.root), to measure with.
 
-    Of each folder at most `rows` rows (0: all of them). The pipeline has a capacity of
+    Of each folder at most `rows` rows (0: all of them), every text in its own wording,
+    whatever the share of synthetic ones in training. The pipeline has a capacity of
     its own, and `steps` batches, the last one filled up with empty rows. Raises
     ValueError as `open` does.
     """
     tokenizer = open_tokenizer(config)
-    named = [(folder, folder) for folder in folders]
-    return _open(config, tokenizer, named, None, finite=True, limit=rows)
+    named = [_Place(folder, Choice(source=folder)) for folder in folders]
+    return _open(config, tokenizer, named, None, None, finite=True, limit=rows)
 
 
 def open_tokenizer(config: Config) -> Tokenizer:
@@ -55,7 +69,9 @@ def open_tokenizer(config: Config) -> Tokenizer:
     root = pathlib.Path(config.data.root)
     if not config.data.root or not root.is_dir():
         raise ValueError(f"data.root={config.data.root!r}: no such folder")
-    tokenizer = Tokenizer(config.data.tokenizer or root / "tokenizer.model")
+    tokenizer = tokenizer_lib.open(
+        config.data.tokenizer or tokenizer_lib.in_folder(root)
+    )
     size = config.model.decoder.vocab_size
     if tokenizer.vocab_size > size:
         raise ValueError(
@@ -130,7 +146,7 @@ class Pipeline:
         return documents.kinds[documents.kind[document]]
 
     def document(self, source: int, number: int) -> Document:
-        """A document itself."""
+        """A document itself, with all its wordings."""
         return self._corpus(source).reader.document(number)
 
     def _corpus(self, source: int) -> Corpus:
@@ -152,15 +168,23 @@ class Pipeline:
                 )  # fmt: skip
 
 
+class _Place(NamedTuple):
+    """Where the documents of a source lie, and in which wording they are read."""
+
+    folder: str
+    choice: Choice  # with the source's name
+
+
 def _open(
     config: Config,
     tokenizer: Tokenizer,
-    folders: Sequence[tuple[str, str] | None],
+    folders: Sequence[_Place | None],
     cache: str | pathlib.Path | None,
+    known: Mapping[str, Any] | None,
     finite: bool,
     limit: int,
 ) -> Pipeline:
-    """A pipeline over (name, folder) of each source; None: a source without weight."""
+    """A pipeline over the folder of each source; None: a source without weight."""
     data, limits = config.data, plan.layout(config)
     corpora: list[Corpus | None] = []
     plans: list[SourcePlan | None] = []
@@ -169,12 +193,22 @@ def _open(
             corpora.append(None)
             plans.append(None)
             continue
-        name, folder = place
-        reader = ShardReader(pathlib.Path(data.root) / folder)
-        documents = index.load(reader.directory, tokenizer, config.model)
+        name = place.choice.source
+        reader = ShardReader(pathlib.Path(data.root) / place.folder)
+        documents = index.load(reader.directory, tokenizer, config.model, place.choice)
         corpora.append(Corpus(name, reader, documents))
-        plans.append(SourcePlan(name, documents, limits, cache))
-    whole = GlobalPlan(config, plans, finite, limit)
+        epochs = known["epochs"].get(name) if known is not None else None
+        plans.append(
+            SourcePlan(
+                name,
+                documents,
+                limits,
+                cache,
+                known=tuple(epochs) if epochs else ("", ()),
+                processes=machine.cores(),
+            )
+        )
+    whole = GlobalPlan(config, plans, finite, limit, known, cache)
     shape = stream.shape_of(config, whole.capacity)
     materials = Materials(shape, tokenizer, tuple(corpora))
     return Pipeline(

@@ -2,47 +2,63 @@
 
 Every epoch is another permutation of all documents, cut into windows whose chunks are
 packed best-fit; epochs follow each other, so row k lies in the epoch whose rows contain
-it. All of it follows from the index, the layout and the epoch.
+it. All of it follows from the index, the layout and the epoch: kept are only the rows
+and tokens before each window, and windows are packed again when a row is asked for.
 """
 
+import concurrent.futures
+import functools
 import hashlib
+import multiprocessing
 import pathlib
 import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tqdm
 
-from data_pipelines import chunks, packing, plan_cache
-from data_pipelines.chunks import POSITIONS, SLOTS, STATS, Documents, Layout
+from data_pipelines import chunks, plan_cache, shuffle, windows
+from data_pipelines.chunks import SLOTS, STATS, Documents, Layout
 from data_pipelines.memo import Memo, RunningTotal
+from data_pipelines.windows import Row, Window
 from mmjax.config import Config
 
-VERSION = 1  # of the algorithm: another version, other rows
-KEPT_CHUNKS = 4_000_000  # about so many stay in memory, in whole epochs
+VERSION = 2  # of the algorithm: another version, other rows
+KEPT_DOCUMENTS = 1_000_000  # about so many stay in memory, in whole windows
 CACHED_FROM = 50_000  # documents; a smaller epoch is packed in no time
+SPREAD_FROM = 4_000_000  # documents; a smaller epoch is packed by one process
+_PART = 64  # windows that are packed at a time
 
-
-class Chunk(NamedTuple):
-    """Positions [start, stop) of a document of the row's source."""
-
-    document: int
-    start: int
-    stop: int
-
-
-class Row(NamedTuple):
-    """What one packed row holds, in order."""
-
-    chunks: tuple[Chunk, ...]
-    positions: int
-    slots: int
+Known = tuple[str, Sequence[int]]  # digest of a plan, rows of its first epochs
 
 
 class _Epoch(NamedTuple):
-    order: np.ndarray  # int64 [chunks], row after row
-    row_start: np.ndarray  # int64 [rows + 1], places in order
-    before: np.ndarray  # int64 [rows + 1, len(STATS)], sums of the rows before each
+    """What lies before each window of an epoch, and before its end."""
+
+    rows: np.ndarray  # int64 [windows + 1]
+    sums: np.ndarray  # int64 [windows + 1, len(STATS)]
+
+
+class _Facts(NamedTuple):
+    """What the order of an epoch follows from."""
+
+    name: str
+    size: int  # documents
+    layout: Layout
+
+    @property
+    def windows(self) -> int:
+        return -(-self.size // self.layout.window)
+
+    def numbers(self, epoch: int, window: int) -> np.ndarray:
+        """The documents of a window, int64."""
+        start = window * self.layout.window
+        places = np.arange(start, min(start + self.layout.window, self.size))
+        return shuffle.permute(places, self.size, self.key(epoch))
+
+    def key(self, epoch: int) -> str:
+        return f"{self.layout.seed} {epoch} {self.name}"
 
 
 def layout(config: Config) -> Layout:
@@ -58,8 +74,11 @@ def layout(config: Config) -> Layout:
 class SourcePlan:
     """All rows of one source, for ever.
 
-    Raises ValueError for a source without documents, or with an image that no row can
-    hold. `cache_dir` is a folder that keeps large epochs; None: memory only.
+    `cache_dir` is a folder that keeps what lies before the windows of large epochs;
+    None: memory only. `known` is what `known` gave in an earlier run, so that whole
+    epochs before this one needn't be packed; of another plan, it is ignored. A large
+    epoch of documents in files is packed by `processes` together. Raises ValueError for
+    a source without documents, or with an image that no row can hold.
     """
 
     def __init__(
@@ -69,32 +88,45 @@ class SourcePlan:
         layout: Layout,
         cache_dir: pathlib.Path | str | None = None,
         progress: bool = True,
+        known: Known = ("", ()),
+        processes: int = 1,
     ):
-        if len(documents.segment_start) < 2:
+        size = len(documents.segment_start) - 1
+        if size < 1:
             raise ValueError(f"source {name!r} has no documents")
         self.name = name
-        self.documents = documents
         self.layout = layout
         facts = (VERSION, name, documents.digest, *layout)
         self.digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+        self._facts = _Facts(name, size, layout)
         self._cache_dir = None if cache_dir is None else pathlib.Path(cache_dir)
         self._progress = progress
+        self._processes = processes
         try:
-            self._chunks = chunks.chunk(documents, layout)
+            self.documents = chunks.complete(documents)
+            chunks.require_images_fit(self.documents, layout)
         except ValueError as error:
             raise ValueError(f"source {name!r}, {error}") from None
-        kept = KEPT_CHUNKS // len(self._chunks.document)
-        self._epoch = Memo(self._make_epoch, min(max(kept, 2), 4096))
-        self._rows_before = RunningTotal(self.rows)
-        self._epoch_sums = self._chunks.sums.sum(axis=0, dtype=np.int64)
+        assert self.documents.summary is not None
+        self._epoch_sums = np.array(self.documents.summary.stats, np.int64)
+        self._epoch = Memo(self._make_epoch, 8)
+        self._rows_before = RunningTotal(
+            self._count_rows, known[1] if known[0] == self.digest else ()
+        )
+        kept = KEPT_DOCUMENTS // min(layout.window, size)
+        self._window = Memo(self._make_window, max(kept, 4))
 
     def rows(self, epoch: int) -> int:
         """Rows of an epoch."""
-        return len(self._epoch(epoch).row_start) - 1
+        return self._rows_before.before(epoch + 1) - self._rows_before.before(epoch)
 
     def epoch_of(self, k: int) -> tuple[int, int]:
         """The epoch of row k, and that epoch's first row."""
         return self._rows_before.find(k)
+
+    def known(self, k: int) -> Known:
+        """The plan's digest, and the rows of each epoch before that of row k."""
+        return self.digest, [self.rows(epoch) for epoch in range(self.epoch_of(k)[0])]
 
     def epochs(self, k: int) -> float:
         """Epochs that the first k rows are, with the fraction of the last one."""
@@ -103,24 +135,17 @@ class SourcePlan:
 
     def row(self, k: int) -> Row:
         """What row k holds."""
-        number, first = self.epoch_of(k)
-        epoch, table = self._epoch(number), self._chunks
-        place = k - first
-        ids = epoch.order[epoch.row_start[place] : epoch.row_start[place + 1]]
-        columns = (table.document[ids], table.start[ids], table.stop[ids])
-        parts = tuple(Chunk(*part) for part in zip(*(c.tolist() for c in columns)))
-        sums = table.sums[ids].sum(axis=0)
-        return Row(parts, int(sums[POSITIONS]), int(sums[SLOTS]))
+        window, place, _ = self._find(k)
+        return window.row(place)
 
     def row_stats(self, start: int, stop: int) -> np.ndarray:
         """STATS of each row in [start, stop), int64 [stop - start, len(STATS)]."""
         parts = [np.zeros((0, len(STATS)), np.int64)]
         while start < stop:
-            number, first = self.epoch_of(start)
-            end = min(stop, first + self.rows(number))
-            before = self._epoch(number).before[start - first : end - first + 1]
+            window, place, _ = self._find(start)
+            before = window.before[place : place + stop - start + 1]
             parts.append(np.diff(before, axis=0))
-            start = end
+            start += len(before) - 1
         return np.concatenate(parts)
 
     def row_images(self, start: int, stop: int) -> np.ndarray:
@@ -129,62 +154,73 @@ class SourcePlan:
 
     def sums_before(self, k: int) -> np.ndarray:
         """STATS of the first k rows together, int64 [len(STATS)]."""
-        number, first = self.epoch_of(max(k - 1, 0))
-        return number * self._epoch_sums + self._epoch(number).before[k - first]
+        if not k:
+            return np.zeros(len(STATS), np.int64)
+        window, place, before = self._find(k - 1)
+        return before + window.before[place + 1]
 
     def stats(self, start: int, stop: int) -> dict[str, int]:
         """STATS of the rows in [start, stop) together, by name."""
         sums = self.sums_before(stop) - self.sums_before(start)
         return dict(zip(STATS, sums.tolist()))
 
+    def _find(self, k: int) -> tuple[Window, int, np.ndarray]:
+        """The window of row k, its place there, and STATS of all rows before it."""
+        number, first = self.epoch_of(k)
+        epoch = self._epoch(number)
+        at = int(np.searchsorted(epoch.rows, k - first, side="right")) - 1
+        window = self._window(number * self._facts.windows + at)
+        before = number * self._epoch_sums + epoch.sums[at]
+        return window, k - first - int(epoch.rows[at]), before
+
+    def _count_rows(self, epoch: int) -> int:
+        return int(self._epoch(epoch).rows[-1])
+
+    def _make_window(self, number: int) -> Window:
+        epoch, at = divmod(number, self._facts.windows)
+        key = f"{self._facts.key(epoch)} {at}"
+        numbers = self._facts.numbers(epoch, at)
+        return windows.pack(self.documents, numbers, self.layout, key)
+
     def _make_epoch(self, epoch: int) -> _Epoch:
         """Reads an epoch from the cache, or packs it and writes it there."""
-        count = len(self.documents.segment_start) - 1
         path = None
-        if self._cache_dir is not None and count >= CACHED_FROM:
+        if self._cache_dir is not None and self._facts.size >= CACHED_FROM:
             name = re.sub(r"\W", "-", self.name)
             path = self._cache_dir / f"{name}-{self.digest[:12]}-{epoch:05d}.npz"
         key = f"{self.digest} epoch {epoch}"
         arrays = None if path is None else plan_cache.load(path, key)
         if arrays is None:
-            order, row_start = self._pack(epoch)
+            arrays = {"sizes": np.concatenate(list(self._measure(epoch)))}
             if path is not None:
-                arrays = {"order": order, "row_start": row_start}
                 plan_cache.save(path, key, arrays)
-        else:
-            order, row_start = arrays["order"], arrays["row_start"]
-        columns = (
-            chunks.sums_before(sums[order])[row_start] for sums in self._chunks.sums.T
-        )
-        return _Epoch(order, row_start, np.stack(list(columns), axis=1))
+        before = np.zeros((self._facts.windows + 1, 1 + len(STATS)), np.int64)
+        np.cumsum(arrays["sizes"], axis=0, out=before[1:])
+        return _Epoch(np.ascontiguousarray(before[:, 0]), before[:, 1:])
 
-    def _pack(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Order of all chunks, row after row, and where each row begins in it."""
-        limits, table = self.layout, self._chunks
-        key = hashlib.sha256(f"{limits.seed} {epoch} {self.name}".encode()).digest()
-        bits = np.random.Philox(key=int.from_bytes(key[:16]))
-        # Sorted raw bits, not Generator.permutation: numpy keeps only them for ever.
-        documents = np.argsort(bits.random_raw(len(table.first) - 1), kind="stable")
-        counts = np.diff(table.first)[documents]
-        ids = _ranges(table.first[documents], counts)
-        stops = np.cumsum(
-            np.add.reduceat(counts, np.arange(0, len(counts), limits.window))
-        )
-        windows = list(zip([0, *stops[:-1].tolist()], stops.tolist()))
-        if self._progress and len(windows) > 100:
-            words = f"packing {self.name}, epoch {epoch}"
-            windows = tqdm.tqdm(windows, words, unit="window", delay=5)
-        sizes, slots = (table.sums[ids, column] for column in (POSITIONS, SLOTS))
-        packed = packing.pack(
-            sizes, slots, windows, limits.row_tokens, limits.max_images
-        )
-        rows = np.lexsort((bits.random_raw(len(packed.row_window)), packed.row_window))
-        lengths = np.diff(packed.row_start)[rows]
-        order = ids[packed.order[_ranges(packed.row_start[rows], lengths)]]
-        return order, np.concatenate([[0], np.cumsum(lengths)])
+    def _measure(self, epoch: int) -> Iterator[np.ndarray]:
+        """Rows and STATS of all windows of an epoch, part after part."""
+        count = self._facts.windows
+        parts = range(0, count, _PART)
+        bar = functools.partial(
+            tqdm.tqdm, total=len(parts), desc=f"packing {self.name}, epoch {epoch}",
+            unit=f"x{_PART} windows", delay=5, disable=not self._progress,
+        )  # fmt: skip
+        measure = functools.partial(_measure_part, self.documents, self._facts, epoch)
+        spread = self.documents.folder and self._facts.size >= SPREAD_FROM
+        if not spread or self._processes < 2:
+            yield from bar(map(measure, parts))
+            return
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(self._processes, context) as pool:
+            yield from bar(pool.map(measure, parts))
 
 
-def _ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """first[0], first[0] + 1, ... counts[0] numbers, then those of first[1], ..."""
-    ends = np.cumsum(counts)
-    return np.repeat(first + counts - ends, counts) + np.arange(ends[-1])
+def _measure_part(
+    documents: Documents, facts: _Facts, epoch: int, first: int
+) -> np.ndarray:
+    """Rows and STATS of the windows from `first` on, int64 [windows, ...]."""
+    stop = min(first + _PART, facts.windows)
+    numbers = (facts.numbers(epoch, window) for window in range(first, stop))
+    sizes = [windows.measure(documents, found, facts.layout) for found in numbers]
+    return np.array([[s.rows, *s.stats.tolist()] for s in sizes], np.int64)

@@ -5,20 +5,26 @@ of the same source change places so that pool groups need about as many image sl
 mixture stays as it is, no row is lost, and a batch costs one block to plan.
 """
 
+import functools
 import hashlib
 import logging
-from collections.abc import Sequence
-from typing import NamedTuple
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_pipelines import plan_cache
 from data_pipelines.blocks import Block, Blocks
-from data_pipelines.chunks import STATS
+from data_pipelines.chunks import LOSS_TOKENS, STATS
 from data_pipelines.memo import Memo
 from data_pipelines.mixture import Mixture
-from data_pipelines.plan import Row, SourcePlan
+from data_pipelines.plan import SourcePlan
+from data_pipelines.token_mixture import TokenMixture
+from data_pipelines.windows import Row
 from mmjax.config import Config
 
+VERSION = 1  # of dealing: another version, other groups
 EMPTY = Row((), 0, 0)
 
 
@@ -53,7 +59,8 @@ class GlobalPlan:
 
     Attributes: `capacity` C and `note`, how it was found; `groups_per_batch` Z;
     `steps`; `digest` of all that decides the rows, except for changes of the weights,
-    so that a run may be resumed with more of them.
+    so that a run may be resumed with more of them. `known` is what `known` gave before
+    an interruption: what it says isn't found again.
 
     Raises ValueError where a pool group needs more slots than data.pool_capacity, with
     the capacity that is enough. (A finite plan always has the capacity that it needs.)
@@ -65,30 +72,40 @@ class GlobalPlan:
         sources: Sequence[SourcePlan | None],
         finite: bool = False,
         limit: int = 0,
+        known: Mapping[str, Any] | None = None,
+        cache_dir: pathlib.Path | str | None = None,
     ):
         data = config.data
         self.sources = tuple(sources)
         self.groups_per_batch = data.rows_per_batch // data.rows_per_pool
         self._data = data
         self._finite = finite
+        self._unit = "row" if finite else config.mixture.unit
         if finite:
             weights = _finite_weights(sources, limit, data.rows_per_batch)
             self.steps = sum(weights) // data.rows_per_batch
             self._mixture = Mixture(weights)
         else:
-            weights, schedule = config.mixture.weights, config.mixture.schedule
+            weights = config.mixture.weights
             self.steps = config.steps
-            self._mixture = Mixture(weights, schedule, data.rows_per_batch)
+            self._mixture = _mixture(config, sources, known)
         self.digest = self._digest(weights)
+        self._planned = _planned(config) if not finite else []
         batches = self.steps if finite else 0
         self._blocks = Blocks(self._mixture, (*sources, None), data, batches)
         self._dealt = Memo(self._blocks.deal, 4)
-        need, words = self._blocks.need(self.steps)
-        self.capacity = self._capacity(need)
-        self.note = (
-            f"image slots of a pool group: {self.capacity}; the fullest needs {need} "
-            f"({words})"
-        )
+        if known is not None and known["planned"] == self._planned:
+            self.capacity = self._capacity(known["capacity"])
+            self.note = f"image slots of a pool group: {self.capacity}, as before"
+        else:
+            first = known["step"] if known is not None else 0
+            least = known["capacity"] if known is not None else 0
+            need, words = self._need(first, cache_dir)
+            self.capacity = self._capacity(max(need, least))
+            self.note = (
+                f"image slots of a pool group: {self.capacity}; the fullest needs "
+                f"{need} ({words})"
+            )
         logging.getLogger(__name__).info(self.note)
 
     def rows_of(self, step: int) -> list[list[PlannedRow]]:
@@ -133,6 +150,29 @@ class GlobalPlan:
         used = int(counts["positions"].sum())
         return Fill(int(counts["slots"].sum()), slots, used, positions)
 
+    def known(self, step: int) -> dict[str, Any]:
+        """What the batches from a step on need to know of those before; fit for JSON.
+
+        It lets a run go on without packing or dealing anything before that step.
+        """
+        size = self._data.block_batches
+        first = step // size * size
+        rows = self._rows_before(first).tolist()
+        mixture = self._mixture
+        return {
+            "step": first,
+            "capacity": self.capacity,
+            "planned": self._planned,
+            "epochs": {
+                plan.name: list(plan.known(k))
+                for plan, k in zip(self.sources, rows)
+                if plan is not None
+            },
+            "mixture": mixture.state_at(first * self._data.rows_per_batch)
+            if isinstance(mixture, TokenMixture)
+            else None,
+        }
+
     def changeable_from(self, step: int) -> int:
         """First step whose weights may change without changing batches before `step`.
 
@@ -151,8 +191,24 @@ class GlobalPlan:
         ]
         data = self._data
         sizes = (data.rows_per_batch, data.rows_per_pool, data.block_batches)
-        facts = repr((used, sizes, self._finite))
+        facts = repr((used, sizes, self._finite, self._unit))
         return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+    def _need(
+        self, first: int, cache_dir: pathlib.Path | str | None
+    ) -> tuple[int, str]:
+        """Slots of the heaviest pool group from a step on, and how that was found."""
+        if cache_dir is None or self._finite:
+            return self._blocks.need(first, self.steps)
+        facts = repr((VERSION, self.digest, self._planned, first))
+        name = hashlib.sha256(facts.encode()).hexdigest()
+        path = pathlib.Path(cache_dir) / f"pools-{name[:24]}.npz"
+        arrays = plan_cache.load(path, name)
+        if arrays is None:
+            need, words = self._blocks.need(first, self.steps)
+            arrays = {"need": np.array(need), "words": np.array(words)}
+            plan_cache.save(path, name, arrays)
+        return int(arrays["need"]), str(arrays["words"])
 
     def _capacity(self, need: int) -> int:
         """The capacity for a known need; an explicit one must be enough."""
@@ -216,6 +272,34 @@ class GlobalPlan:
         ]
         stats = dict(zip(STATS, sums.T))
         return {"rows": high - low, **stats, "epochs": np.array(epochs)}
+
+
+def _mixture(
+    config: Config,
+    sources: Sequence[SourcePlan | None],
+    known: Mapping[str, Any] | None,
+) -> Mixture | TokenMixture:
+    """The mixture of an endless plan."""
+    weights, schedule = config.mixture.weights, config.mixture.schedule
+    rows = config.data.rows_per_batch
+    if config.mixture.unit == "row":
+        return Mixture(weights, schedule, rows)
+    loss = [plan and functools.partial(_loss_tokens, plan) for plan in sources]
+    state = None if known is None else known["mixture"]
+    return TokenMixture(weights, loss, schedule, rows, state)
+
+
+def _loss_tokens(plan: SourcePlan, start: int, stop: int) -> np.ndarray:
+    return plan.row_stats(start, stop)[:, LOSS_TOKENS]
+
+
+def _planned(config: Config) -> list[Any]:
+    """What a capacity is found for, beside what `digest` covers; fit for JSON."""
+    changes = [
+        [change.step, list(change.weights)] for change in config.mixture.schedule
+    ]
+    data = config.data
+    return [config.steps, changes, data.pool_capacity, data.pool_multiple]
 
 
 def _finite_weights(

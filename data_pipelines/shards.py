@@ -168,6 +168,13 @@ def read_manifest(directory: str | pathlib.Path) -> dict:
     return manifest
 
 
+def open_shard(path: pathlib.Path) -> array_record_module.ArrayRecordReader:
+    """A reader of one shard's file; not `ok()` where it isn't a whole one."""
+    # The defaults read ahead: a waste where records are read in any order.
+    options = "readahead_buffer_size:0,max_parallelism:0"
+    return array_record_module.ArrayRecordReader(str(path), options)
+
+
 class ShardReader:
     """Records of a folder of shards by global number. Picklable and thread-safe.
 
@@ -231,9 +238,7 @@ class ShardReader:
         with self._lock:
             reader = self._open.pop(shard, None)
             if reader is None:
-                path = str(self.directory / self._files[shard])
-                options = "readahead_buffer_size:0,max_parallelism:0"
-                reader = array_record_module.ArrayRecordReader(path, options)
+                reader = open_shard(self.directory / self._files[shard])
                 if len(self._open) >= _OPEN_FILES:
                     self._open.popitem(last=False)  # closed when its last reader ends
             self._open[shard] = reader

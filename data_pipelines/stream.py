@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.buffers import Recycler
-from data_pipelines.plan import Chunk
 from data_pipelines.records import Segment, Text
 from data_pipelines.tokenizer import Tokenizer
+from data_pipelines.windows import Chunk
 from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
 from mmjax.config import Config
 

@@ -1,22 +1,24 @@
-"""The tokenizer: a sentencepiece model plus the control ids that documents need.
+"""Tokenizers: what one is, how a file of either kind is opened, how one is trained.
 
 Control ids are never reached from text: a user's "<image>" or "</s>" is plain text.
 """
 
-import hashlib
 import pathlib
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import sentencepiece
 
-VERSION = 1  # of the way from text to ids, part of the digest
-IMAGE_PIECE = "<image>"
-_WORD_MARK = "\u2581"  # how sentencepiece writes a space
+from data_pipelines.json_model import JsonModel
+from data_pipelines.sentencepiece_model import IMAGE_PIECE, SentencePieceModel
+
+# The kinds, by the name of their file in a prepared folder.
+KINDS = {kind.FILE_NAME: kind for kind in (SentencePieceModel, JsonModel)}
 _TRAIN_BYTES = 4000  # sentencepiece drops longer training sentences
 _TRAIN_SENTENCES = 1_000_000  # a random sample of so many is trained on
 
 
-class Tokenizer:
+class Tokenizer(Protocol):
     """Text to ids and back. Picklable.
 
     `bos`, `eos`, `pad` and `image` are the ids of begin and end of a document, padding
@@ -24,66 +26,66 @@ class Tokenizer:
     follow its own ids; `vocab_size` includes them. `digest` names model and rules.
     """
 
-    def __init__(self, path: str | pathlib.Path):
-        self.path = str(path)
-        try:
-            model = pathlib.Path(path).read_bytes()
-            self._model = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except OSError as error:
-            raise ValueError(f"tokenizer {path}: {error.strerror}") from error
-        except RuntimeError as error:
-            raise ValueError(f"tokenizer {path}: no sentencepiece model") from error
-        self._pieces = size = self._model.vocab_size()
-        ids = []
-        for own in (
-            self._model.bos_id(),
-            self._model.eos_id(),
-            self._model.pad_id(),
-            self._model.piece_to_id(IMAGE_PIECE),
-        ):
-            known = own >= 0 and self._model.is_control(own)
-            ids.append(own if known else size)
-            size += not known
-        self.bos, self.eos, self.pad, self.image = ids
-        self.vocab_size = size
-        self.digest = hashlib.sha256(model + bytes([VERSION])).hexdigest()
-        self._mark_ids = self._ids_of_mark()
+    FILE_NAME: str  # in a prepared folder
+    path: str
+    bos: int
+    eos: int
+    pad: int
+    image: int
+    vocab_size: int
+    digest: str
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the text, none of them a control id."""
-        try:
-            if self._mark_ids and _WORD_MARK in text:
-                return self._encode_marks(text)
-            return self._model.encode(text)
-        except (RuntimeError, TypeError) as error:  # half a surrogate pair
-            raise ValueError(f"text is not valid unicode: {error}") from error
+        """Ids of the text, none of them a control id; ValueError if not unicode."""
+        ...
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the ids; control ids give nothing."""
-        return self._model.decode([int(i) for i in ids if 0 <= i < self._pieces])
+        ...
 
-    def _ids_of_mark(self) -> list[int]:
-        """Byte ids of the character that sentencepiece itself uses for a space.
+    def own_piece(self, id: int) -> str:
+        """What one id of the model itself stands for; empty if it isn't one."""
+        ...
 
-        Left to sentencepiece it would come back as a space. Empty where the model
-        isn't lossless anyway: no byte pieces, or a space of its own before each text.
-        """
-        ids = [self._model.piece_to_id(f"<0x{b:02X}>") for b in _WORD_MARK.encode()]
-        lossless = self._model.decode(self._model.encode("  a ")) == "  a "
-        bare = self._model.encode("") == [] and not self._model.encode(
-            "a", out_type=str
-        )[0].startswith(_WORD_MARK)
-        return ids if lossless and bare and all(map(self._model.is_byte, ids)) else []
 
-    def _encode_marks(self, text: str) -> list[int]:
-        first, *rest = map(self._model.encode, text.split(_WORD_MARK))
-        return first + [id for part in rest for id in self._mark_ids + part]
+def piece(words: Tokenizer, id: int) -> str:
+    """What one id stands for, to be shown: text, <0x0A> of a byte, <bos> and such.
+
+    Unlike decoding it never drops a space, and it has words for control ids.
+    """
+    names = {words.bos: "bos", words.eos: "eos", words.pad: "pad", words.image: "image"}
+    if id in names:
+        return f"<{names[id]}>"
+    return words.own_piece(id) or f"<no id: {id}>"
+
+
+def open(path: str | pathlib.Path) -> Tokenizer:
+    """The tokenizer of a file: a sentencepiece model or a tokenizer.json.
+
+    Raises ValueError where there is none, or the library that it needs is missing.
+    """
+    try:
+        content = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"tokenizer {path}: {error.strerror}") from error
+    as_json = pathlib.Path(path).suffix == ".json" or content.lstrip()[:1] == b"{"
+    return (JsonModel if as_json else SentencePieceModel)(path, content)
+
+
+def in_folder(root: str | pathlib.Path) -> pathlib.Path:
+    """The tokenizer's file in a prepared folder; ValueError where there are two."""
+    paths = [pathlib.Path(root) / name for name in KINDS]
+    found = [path for path in paths if path.exists()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise ValueError(f"{root}: has {names}; name the one to use (data.tokenizer)")
+    return found[0] if found else paths[0]
 
 
 def train(
     texts: Iterable[str], path: str | pathlib.Path, vocab_size: int, threads: int = 4
 ) -> Tokenizer:
-    """Trains a lossless unigram model on the texts and writes it to `path`.
+    """Trains a lossless sentencepiece unigram model on the texts, writes it to `path`.
 
     Bytes stand for what no piece covers, digits are split, and spaces and newlines
     survive: decode(encode(text)) == text. A corpus with too few different pieces gives
@@ -124,7 +126,7 @@ def train(
             f"no tokenizer of vocab_size={vocab_size} from these texts: {error}"
         ) from error
     part.replace(path)
-    return Tokenizer(path)
+    return open(path)
 
 
 def _sentences(texts: Iterable[str]) -> Iterator[str]:

@@ -71,6 +71,21 @@ class Checkpointer:
         state = State(optimizer["step"], items["params"], optimizer["opt_state"])
         return state, items["meta"]
 
+    def latest_meta(self) -> dict[str, Any] | None:
+        """The `meta` of the newest complete checkpoint alone; None where there is none.
+
+        Raises ValueError where it is damaged.
+        """
+        step = self.latest_step()
+        if step is None:
+            return None
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        try:
+            return self._manager.restore(step, args=args)["meta"]
+        except Exception as error:
+            where = f"checkpoint {self._manager.directory}/{step}"
+            raise ValueError(_damaged(self._manager, step, where, error)) from error
+
     def wait(self) -> None:
         """Returns when all that was saved is on disk; raises what writing it raised."""
         self._manager.wait_until_finished()

@@ -18,6 +18,8 @@ ATTENTIONS = ("blocked", "reference")
 CONNECTORS = ("average_pool", "mlp", "perceiver")
 DTYPES = ("bfloat16", "float32")
 REMATS = ("none", "dots", "full")
+UNITS = ("row", "loss_token")
+EPOCH_POLICIES = ("warn", "stop")
 
 
 @dataclasses.dataclass
@@ -85,6 +87,10 @@ class Source:
     name: str = ""
     path: str = ""  # folder of shards, relative to data.root; empty: NAME/train
     heldout: str = ""  # likewise; empty: NAME/heldout
+    # Share of the captions that have a synthetic wording which are read in it instead.
+    synthetic: float = 0.0
+    max_epochs: float = 0.0  # how often the run may see a document; 0: no limit
+    beyond: str = "stop"  # what a run does that goes further: one of EPOCH_POLICIES
 
 
 @dataclasses.dataclass
@@ -114,7 +120,7 @@ class Data:
             Source("text"),
         )
     )
-    tokenizer: str = ""  # sentencepiece model; empty: tokenizer.model in data.root
+    tokenizer: str = ""  # a .model or tokenizer.json; empty: the one in data.root
     sample_world: SampleWorld = dataclasses.field(default_factory=SampleWorld)
     seed: int = 0  # of the shuffle
     row_tokens: int = 4096  # T
@@ -143,8 +149,9 @@ class WeightChange:
 class Mixture:
     """How often rows are drawn from each source."""
 
-    weights: tuple[int, ...] = (45, 45, 10)  # shares of packed rows, one a source
+    weights: tuple[int, ...] = (45, 45, 10)  # shares of `unit`, one a source
     schedule: tuple[WeightChange, ...] = ()
+    unit: str = "row"  # what weights are shares of: one of UNITS
 
 
 @dataclasses.dataclass

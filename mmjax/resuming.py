@@ -1,6 +1,6 @@
 """Where a run starts: fresh, from another run's weights, or at its own checkpoint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -44,6 +44,12 @@ def start(run: Run, checkpoints: Checkpointer, say: Callable[[str], None]) -> St
     return Start(state, 0, {}, 0.0)
 
 
+def known_plan(checkpoints: Checkpointer) -> Mapping[str, Any] | None:
+    """What the newest checkpoint knows of the data's plan; None without one."""
+    found = checkpoints.latest_meta()
+    return None if found is None else found["data"]["known"]
+
+
 def meta(run: Run, done: int, journal: dict[str, Any], seconds: float) -> dict:
     """What a checkpoint after `done` steps holds beside the state; JSON."""
     plan = run.train.pipeline.plan
@@ -56,6 +62,7 @@ def meta(run: Run, done: int, journal: dict[str, Any], seconds: float) -> dict:
             "schedule": _schedule(run.config.mixture),
             "digest": plan.digest,
             "sources": _digests(run),
+            "known": plan.known(done),
         },
         "journal": journal,
         "seconds": seconds,
@@ -81,8 +88,9 @@ def _require_same_data(run: Run, done: int, saved: dict[str, Any]) -> None:
     changed = [name for name, d in saved["sources"].items() if digests.get(name) != d]
     if changed:
         raise ValueError(
-            f"data of source {', '.join(changed)}: shards, tokenizer, seed or layout "
-            f"of rows changed since {at}; put them back, or start in another --workdir"
+            f"data of source {', '.join(changed)}: shards, tokenizer, seed, share of "
+            f"synthetic captions or layout of rows changed since {at}; put them back, "
+            "or start in another --workdir"
         )
     past, now = (
         [part for part in parts if part[0] < max(done, 1)]

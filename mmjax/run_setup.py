@@ -3,6 +3,7 @@
 import functools
 import importlib.metadata
 import json
+import logging
 import os
 import pathlib
 import platform
@@ -16,6 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 import mmjax
+from data_pipelines import limits
 from data_pipelines import pipeline as pipelines
 from data_pipelines.pipeline import Pipeline
 from data_pipelines.prepare import sample_world
@@ -26,6 +28,8 @@ from mmjax.config import Config
 from mmjax.feed import Feed
 from mmjax.models import vlm
 from mmjax.models.vlm import Model
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -71,17 +75,24 @@ class Run(NamedTuple):
         return [source.name for source in self.config.data.sources]
 
 
-def set_up(config: Config, workdir: pathlib.Path) -> Run:
+def set_up(
+    config: Config,
+    workdir: pathlib.Path,
+    known: Mapping[str, Any] | None = None,
+) -> Run:
     """Opens the data (and makes the sample world), builds mesh and model.
 
-    Raises ValueError for all that is wrong with data, mesh and patterns of parameters.
+    `known` is what a checkpoint knows of the data's plan. Raises ValueError for all
+    that is wrong with data, mesh and patterns of parameters.
     """
     mesh = sharding.make_mesh(validation.resolve_mesh(config, jax.device_count()))
     model = vlm.build(config.model)
     params = step.abstract_state(model, config, mesh).params
     trainable, _ = optim.partition(params, config.optim.frozen)
     make_sample_world(config)
-    opened = pipelines.open(config, cache=plan_cache(config, workdir))
+    opened = pipelines.open(config, plan_cache(config, workdir), known)
+    for warning in limits.check(opened.plan, config.data.sources):
+        log.warning(warning)
     train = stream(config, mesh, opened)
     return Run(config, workdir, mesh, model, train, frozenset(optim.flatten(trainable)))
 

@@ -57,9 +57,9 @@ def train(config: Config, workdir: pathlib.Path) -> None:
     stop = Stop(config.max_hours, config.log.every)
     with contextlib.ExitStack() as stack:
         screen = _screen(stack)
-        run = run_setup.set_up(config, workdir)
         checkpoints = Checkpointer(str(workdir / "checkpoints"), config.checkpoint)
         stack.callback(checkpoints.close)
+        run = run_setup.set_up(config, workdir, resuming.known_plan(checkpoints))
         start = resuming.start(run, checkpoints, screen.say)
         run_setup.write_config(run)
         screen.say(run_setup.headline(run))

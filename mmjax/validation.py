@@ -66,6 +66,11 @@ def _choice_problems(config: Config) -> list[str]:
         ("model.connector.kind", model.connector.kind, config_lib.CONNECTORS),
         ("model.attention", model.attention, config_lib.ATTENTIONS),
         ("model.dtype", model.dtype, config_lib.DTYPES),
+        ("mixture.unit", config.mixture.unit, config_lib.UNITS),
+    ]
+    choices += [
+        (f"data.sources[{i}].beyond", source.beyond, config_lib.EPOCH_POLICIES)
+        for i, source in enumerate(config.data.sources)
     ]
     return [
         f"{name}={value!r}: must be one of {', '.join(allowed)}"
@@ -134,6 +139,16 @@ def _mixture_problems(config: Config) -> list[str]:
     problems = []
     if not names or "" in names or len(set(names)) < len(names):
         problems.append(f"data.sources={names}: need names, each different")
+    problems += [
+        f"data.sources[{i}].synthetic={source.synthetic}: must be a share, 0 to 1"
+        for i, source in enumerate(config.data.sources)
+        if not 0 <= source.synthetic <= 1
+    ]
+    problems += [
+        f"data.sources[{i}].max_epochs={source.max_epochs}: must not be negative"
+        for i, source in enumerate(config.data.sources)
+        if source.max_epochs < 0
+    ]
     changes = [("mixture.weights", config.mixture.weights)]
     changes += [
         (f"mixture.schedule[{i}].weights", change.weights)

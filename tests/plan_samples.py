@@ -4,8 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data_pipelines import plan, pools
 from data_pipelines.chunks import Documents
+from data_pipelines.plan import SourcePlan
+from mmjax import config as config_lib
+from mmjax.config import Config
 
+KINDS = {"captions": (600, 12, 1), "interleaved": (200, 40, 2), "text": (90, 60, 0)}
 # A segment is (is an image, tokens, slots, has loss).
 Segment = tuple[bool, int, int, bool]
 
@@ -24,6 +29,7 @@ def columns(documents: Sequence[Sequence[Segment]], digest: str = "d") -> Docume
         digest=digest,
         kind=np.zeros(len(documents), np.uint8),
         kinds=("plain",),
+        synthetic=np.zeros(len(documents), bool),
     )
 
 
@@ -51,4 +57,40 @@ def sample(
         digest=f"sample {count} {text} {images} {seed} {image_tokens}",
         kind=np.zeros(count, np.uint8),
         kinds=("plain",),
+        synthetic=np.zeros(count, bool),
     )
+
+
+def make_config(steps=20, weights=(45, 45, 10), schedule=(), **data) -> Config:
+    """Rows of 64 tokens, images of 4, batches of 3 groups of 4 rows."""
+    fields = {
+        "row_tokens": 64,
+        "rows_per_batch": 12,
+        "rows_per_pool": 4,
+        "pool_multiple": 4,
+        "pack_window": 64,
+        "block_batches": 6,
+        **data,
+    }
+    return Config(
+        steps=steps,
+        model=config_lib.Model(connector=config_lib.Connector(tokens=4)),
+        data=config_lib.Data(**fields),
+        mixture=config_lib.Mixture(weights, schedule),
+    )
+
+
+def make(config=None, seed=0, known=None, **options) -> pools.GlobalPlan:
+    """The global plan of three small sources."""
+    config = config or make_config()
+    layout = plan.layout(config)
+    epochs = known["epochs"] if known else {}
+    sources = [
+        SourcePlan(
+            name, sample(*kind, seed), layout, known=tuple(epochs.get(name, ("", ())))
+        )
+        if used
+        else None
+        for (name, kind), used in zip(KINDS.items(), pools.used_sources(config))
+    ]
+    return pools.GlobalPlan(config, sources, known=known, **options)

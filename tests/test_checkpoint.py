@@ -215,3 +215,13 @@ def test_weights_that_are_not_there_are_refused(tmp_path):
 def test_meta_lies_beside_the_state_as_json(tmp_path):
     saved(tmp_path)
     assert json.loads((tmp_path / "1" / "meta" / "metadata").read_text()) == META
+
+
+def test_the_newest_meta_is_read_without_the_state(tmp_path):
+    reader = opened(tmp_path / "none")
+    assert reader.latest_meta() is None
+    reader.close()
+    saved(tmp_path / "run", steps=(1, 2))
+    reader = opened(tmp_path / "run")
+    assert reader.latest_meta() == META
+    reader.close()

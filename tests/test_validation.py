@@ -49,6 +49,11 @@ def test_the_default_config_is_valid():
         ("mixture__weights", (45, 45, 10.0), "integers"),
         ("mixture__weights", (10**6, 1, 0), "at most 1000000"),
         ("data__sources", (), "need names"),
+        (
+            "data__sources",
+            (config_lib.Source("a", synthetic=1.5),),
+            "data.sources[0].synthetic=1.5: must be a share, 0 to 1",
+        ),
         ("optim__warmup_steps", 200_001, "must not exceed steps=200000"),
         ("optim__frozen", ("(vit",), "not a regular expression"),
     ],

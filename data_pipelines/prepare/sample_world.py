@@ -13,7 +13,6 @@ import dataclasses
 import fcntl
 import json
 import multiprocessing
-import os
 import pathlib
 import re
 import shutil
@@ -22,7 +21,7 @@ from typing import NamedTuple
 
 import tqdm
 
-from data_pipelines import index, records, shards, tokenizer
+from data_pipelines import index, machine, records, shards, tokenizer
 from data_pipelines.prepare import documents
 from data_pipelines.records import Text
 from mmjax.config import SampleWorld
@@ -207,7 +206,7 @@ def _write_folder(
 @contextlib.contextmanager
 def _workers(total: int) -> Iterator:
     """A function that makes tasks, in order, in as many processes as pays."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    cpus = machine.cores()
     if total < ALONE or cpus == 1:
         yield lambda tasks: map(make, tasks)
         return

@@ -40,7 +40,7 @@ def test_the_last_block_of_a_finite_plan_holds_what_remains():
 
 def test_the_need_of_a_short_run_is_that_of_its_heaviest_block():
     dealer = make()
-    need, words = dealer.need(batches=3 * 20 - 1)
+    need, words = dealer.need(0, 3 * 20 - 1)
     assert need == max(dealer.deal(number).need for number in range(20))
     assert words == "in all 20 blocks of batches"
 
@@ -52,7 +52,7 @@ def test_the_need_of_a_long_run_is_that_of_its_heaviest_and_some_other_blocks(
     monkeypatch.setattr(blocks, "SAMPLED_BLOCKS", 3)
     dealer = make()
     slots = [dealer._slots(number) for number in range(40)]
-    need, words = dealer.need(batches=3 * 40)
+    need, words = dealer.need(0, 3 * 40)
     heaviest = np.argsort(slots)[-3:]
     assert need == max(dealer.deal(n).need for n in {*heaviest.tolist(), 0, 19, 39})
     assert "of 40 blocks" in words

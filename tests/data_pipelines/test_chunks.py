@@ -115,7 +115,31 @@ def test_an_image_that_fits_no_row_is_an_error_that_names_it(segment):
     tokens, slots = segment[1:3]
     words = f"document 1: an image of {tokens} positions and {slots} slots"
     with pytest.raises(ValueError, match=words):
-        chunks.chunk(documents, LAYOUT)
+        chunks.require_images_fit(chunks.complete(documents), LAYOUT)
+
+
+def test_more_images_without_positions_than_a_row_holds_are_an_error():
+    documents = plan_samples.columns(
+        [[(False, 2, 0, True), *[(True, 0, 1, False)] * 9]]
+    )
+    with pytest.raises(ValueError, match="document 7: more than 4 slots"):
+        chunks.chunk(documents, LAYOUT, np.array([7]))
+
+
+@hypothesis.given(documents_lists, st.data())
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_documents_taken_apart_are_cut_as_among_the_others(documents, data):
+    whole = plan_samples.columns(documents)
+    order = data.draw(st.permutations(range(len(documents))))
+    table = chunks.chunk(whole, LAYOUT)
+    part = chunks.chunk(chunks.take(whole, np.array(order)), LAYOUT)
+    for place, number in enumerate(order):
+        assert parts_of(part, place) == parts_of(table, number)
+    totals = chunks.complete(whole).totals
+    assert chunks.stats(totals).tolist() == table.sums.sum(axis=0).tolist()
+    for name in chunks.TOTALS.names:
+        sums = np.add.reduceat(table.sums[:, STATS.index(name)], table.first[:-1])
+        assert totals[name].tolist() == sums.tolist()
 
 
 def test_a_large_source_is_cut_in_a_moment():

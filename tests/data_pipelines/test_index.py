@@ -126,7 +126,7 @@ def test_a_missing_or_foreign_index_is_named(world, folder):
 
 
 def test_real_tokenizers_count_as_they_encode(real_data, tmp_path, world):
-    words = tokenizer.Tokenizer(real_data / "tokenizers" / "llama2_tokenizer.model")
+    words = tokenizer.open(real_data / "tokenizers" / "llama2_tokenizer.model")
     texts = (real_data / "text" / "botchan.txt").read_text()[:20_000].splitlines()
     shards.write(tmp_path, [Document((Text(text),)) for text in texts], 2)
     index.build(tmp_path, words)

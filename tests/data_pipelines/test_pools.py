@@ -2,49 +2,20 @@
 
 import collections
 import dataclasses
+import json
 import pickle
 
 import numpy as np
 import plan_samples
 import pytest
+from plan_samples import make, make_config
 
-from data_pipelines import plan, pools
+from data_pipelines import blocks, plan, pools
 from data_pipelines.chunks import STATS
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
 from mmjax import config as config_lib
 from mmjax.config import Config, WeightChange
-
-KINDS = {"captions": (600, 12, 1), "interleaved": (200, 40, 2), "text": (90, 60, 0)}
-
-
-def make_config(steps=20, weights=(45, 45, 10), schedule=(), **data) -> Config:
-    """Rows of 64 tokens, images of 4, batches of 3 groups of 4 rows."""
-    fields = {
-        "row_tokens": 64,
-        "rows_per_batch": 12,
-        "rows_per_pool": 4,
-        "pool_multiple": 4,
-        "pack_window": 64,
-        "block_batches": 6,
-        **data,
-    }
-    return Config(
-        steps=steps,
-        model=config_lib.Model(connector=config_lib.Connector(tokens=4)),
-        data=config_lib.Data(**fields),
-        mixture=config_lib.Mixture(weights, schedule),
-    )
-
-
-def make(config=None, seed=0, **options) -> pools.GlobalPlan:
-    config = config or make_config()
-    layout = plan.layout(config)
-    sources = [
-        SourcePlan(name, plan_samples.sample(*kind, seed), layout) if used else None
-        for (name, kind), used in zip(KINDS.items(), pools.used_sources(config))
-    ]
-    return pools.GlobalPlan(config, sources, **options)
 
 
 def flat(batch):
@@ -238,3 +209,71 @@ def test_pools_of_mm1_statistics_are_nearly_full():
     counts = planned.counts(64)
     assert counts["slots"].sum() / (64 * 8 * planned.capacity) > 0.94
     assert (counts["positions"] / counts["rows"] / 4096 > 0.97).all()
+
+
+@pytest.mark.parametrize("unit", ["row", "loss_token"])
+@pytest.mark.parametrize("step", [0, 5, 13, 19])
+def test_a_plan_goes_on_from_what_a_checkpoint_knows_without_packing(
+    unit, step, monkeypatch
+):
+    config = make_config()
+    config.mixture.unit = unit
+    whole = make(config)
+    known = json.loads(json.dumps(whole.known(step)))
+    monkeypatch.setattr(blocks.Blocks, "need", None)  # the capacity is known
+    rest = make(config, known=known)
+    assert (rest.capacity, rest.digest) == (whole.capacity, whole.digest)
+    for number in range(step, 20):
+        assert rest.rows_of(number) == whole.rows_of(number)
+        for what, values in rest.step_counts(number).items():
+            assert np.allclose(values, whole.step_counts(number)[what]), what
+
+
+def test_resuming_in_a_late_epoch_packs_no_earlier_one(monkeypatch):
+    config = make_config(steps=400)
+    whole = make(config)
+    known = whole.known(390)
+    packed = []
+    measure = SourcePlan._measure
+
+    def watched(self, epoch):
+        packed.append((self.name, epoch))
+        return measure(self, epoch)
+
+    monkeypatch.setattr(SourcePlan, "_measure", watched)
+    rest = make(config, known=known)
+    assert rest.rows_of(395) == whole.rows_of(395)
+    first = {name: len(epochs[1]) for name, epochs in known["epochs"].items()}
+    assert min(first.values()) > 1
+    assert all(epoch >= first[name] for name, epoch in packed)
+
+
+def test_what_is_known_of_other_data_is_not_believed():
+    config = make_config()
+    known = make(config, seed=1).known(13)
+    known["planned"] = None
+    assert make(config, known=known).rows_of(13) == make(config).rows_of(13)
+
+
+def test_a_longer_run_keeps_a_capacity_that_is_enough():
+    known = make(make_config(steps=20)).known(13)
+    rest = make(make_config(steps=60), known=known)
+    assert rest.capacity >= known["capacity"]
+    assert rest.capacity >= make(make_config(steps=60)).capacity
+
+
+def test_loss_tokens_are_shared_by_weight():
+    config = make_config(steps=60)
+    config.mixture.unit = "loss_token"
+    planned = make(config)
+    tokens = planned.counts(60)["loss_tokens"]
+    shares = tokens / tokens.sum()
+    np.testing.assert_allclose(shares, [0.45, 0.45, 0.1], atol=64 / tokens.sum())
+    assert planned.digest != make(make_config(steps=60)).digest
+
+
+def test_the_need_of_a_plan_is_found_once(tmp_path, monkeypatch):
+    first = make(cache_dir=tmp_path)
+    monkeypatch.setattr(blocks.Blocks, "need", None)
+    again = make(cache_dir=tmp_path)
+    assert (again.capacity, again.note) == (first.capacity, first.note)

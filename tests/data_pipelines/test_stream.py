@@ -6,8 +6,8 @@ import small_world
 
 from data_pipelines import stream
 from data_pipelines.buffers import Recycler
-from data_pipelines.plan import Chunk
 from data_pipelines.records import Image, Text
+from data_pipelines.windows import Chunk
 
 PICTURE = Image(b"", 1, 1)
 SHAPE = stream.Shape(rows=2, row_tokens=12, capacity=3, image_tokens=2, image_size=4)

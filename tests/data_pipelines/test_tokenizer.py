@@ -7,7 +7,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_pipelines import tokenizer
-from data_pipelines.tokenizer import Tokenizer
 
 TEXTS = ["A red ball  on the\tgrass.\n\nIt is 12 cm.\n", "  two  dogs, caf\u00e9"] * 20
 CONTROL = "<image> <s>x</s><pad><unk> <0x41>"
@@ -17,6 +16,11 @@ CONTROL = "<image> <s>x</s><pad><unk> <0x41>"
 def own(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer") / "own.model"
     return tokenizer.train(TEXTS, path, 330)
+
+
+@pytest.fixture(scope="module")
+def llama(real_data):
+    return tokenizer.open(real_data / "tokenizers" / "llama2_tokenizer.model")
 
 
 @given(text=st.text())
@@ -71,10 +75,10 @@ def test_control_ids_decode_to_nothing(own):
 
 def test_files_that_are_no_model_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.model: No such file"):
-        Tokenizer(tmp_path / "gone.model")
+        tokenizer.open(tmp_path / "gone.model")
     (tmp_path / "bad.model").write_text("not a model")
     with pytest.raises(ValueError, match=r"bad\.model: no sentencepiece model"):
-        Tokenizer(tmp_path / "bad.model")
+        tokenizer.open(tmp_path / "bad.model")
     with pytest.raises(ValueError, match="not valid unicode"):
         tokenizer.train(TEXTS, tmp_path / "t.model", 330).encode("\ud800")
 
@@ -88,8 +92,46 @@ def test_files_that_are_no_model_are_named(tmp_path):
     ],
 )
 def test_foreign_models_get_the_ids_they_lack(real_data, name, size, text):
-    model = Tokenizer(real_data / "tokenizers" / f"{name}.model")
+    model = tokenizer.open(real_data / "tokenizers" / f"{name}.model")
     assert (model.bos, model.eos) == (1, 2)
     assert (model.pad, model.image, model.vocab_size) == (size - 2, size - 1, size)
     assert model.decode(model.encode(text)) == text
     assert not {1, 2, model.pad, model.image} & set(model.encode(CONTROL))
+
+
+def test_pieces_are_shown_with_their_spaces_bytes_and_control_ids(tmp_path):
+    words = tokenizer.train(["a red ball and a cube"] * 9, tmp_path / "t.model", 300)
+    ids = words.encode(" a red  ball")
+    assert "".join(tokenizer.piece(words, id) for id in ids) == " a red  ball"
+    (byte, *_) = words.encode("\u00e9")
+    assert tokenizer.piece(words, byte) == "<0xC3>"
+    controls = (words.bos, words.eos, words.pad, words.image)
+    assert [tokenizer.piece(words, id) for id in controls] == [
+        "<bos>",
+        "<eos>",
+        "<pad>",
+        "<image>",
+    ]
+    assert tokenizer.piece(words, words.vocab_size) == f"<no id: {words.vocab_size}>"
+
+
+PIECES = ["<image>", "<s>", "</s>", "<unk>", "<0x41>", "<", ">", "/s", "image"]
+SPELLINGS = st.sampled_from([*PIECES, " ", "\u2581", "\ufffd"]) | st.text(max_size=4)
+
+
+@given(parts=st.lists(SPELLINGS, max_size=12))
+@settings(max_examples=300, deadline=None)
+def test_no_spelling_of_a_piece_gives_a_control_id(llama, parts):
+    text = "".join(parts)
+    ids = llama.encode(text)
+    assert not {llama.bos, llama.eos, llama.pad, llama.image} & set(ids)
+    assert llama.decode(ids) == text.replace("\u2581", " ")  # which it takes for one
+
+
+def test_a_folder_has_one_tokenizer_of_either_kind(own, tmp_path):
+    assert tokenizer.in_folder(tmp_path).name == "tokenizer.model"
+    (tmp_path / "tokenizer.json").touch()
+    assert tokenizer.in_folder(tmp_path).name == "tokenizer.json"
+    (tmp_path / "tokenizer.model").touch()
+    with pytest.raises(ValueError, match=r"has tokenizer\.model and tokenizer\.json"):
+        tokenizer.in_folder(tmp_path)

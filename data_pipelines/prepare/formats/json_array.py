@@ -25,7 +25,8 @@ def elements(file: BinaryIO, member: str = "") -> Iterator[bytes]:
     """
     wanted = json.dumps(member).encode()
     where = f"the array {member!r}" if member else "its array"
-    level = 2 if member else 1  # brackets that are open between two elements
+    # The first bracket of all, and how many are open between two elements.
+    outer, level = (b"{", 2) if member else (b"[", 1)
     depth, name, inside = 0, b"", False
     buffer, begun, at = b"", 0, 0  # begun: first byte of the element; at: to be seen
     # As much again as is held: a long element is copied and searched twice, not often.
@@ -38,6 +39,8 @@ def elements(file: BinaryIO, member: str = "") -> Iterator[bytes]:
             at = token.end()
             if mark in b"[{":
                 depth += 1
+                if depth == 1 and mark != outer:
+                    raise ValueError(f"doesn't hold {where}")
                 opens = mark == b"[" and depth == level and not inside
                 if opens and (not member or name == wanted):
                     inside, begun = True, at

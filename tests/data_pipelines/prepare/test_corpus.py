@@ -3,9 +3,11 @@
 import json
 import sys
 
+import PIL.Image
 import pytest
+import tokenizers
 
-from data_pipelines import index, records, shards, tokenizer
+from data_pipelines import index, pipeline, records, shards, tokenizer
 from data_pipelines.prepare import corpus, readers
 from data_pipelines.prepare.own import Options
 from mmjax import config as config_lib
@@ -56,7 +58,7 @@ def test_real_corpora_become_shards_that_training_can_open(real_data, tmp_path):
     request = corpus.Request(files, str(output), Options(heldout=0.1), vocab_size=1000)
     summary = corpus.prepare(request, _quiet)
     assert "rejected: 0" in summary
-    words = tokenizer.Tokenizer(output / "tokenizer.model")
+    words = tokenizer.open(output / "tokenizer.model")
     assert words.vocab_size == 1000
     total = {}
     for split in ("train", "heldout"):
@@ -135,3 +137,52 @@ def test_a_corpus_of_rejects_only_is_one_clear_error(tmp_path):
     with pytest.raises(ValueError, match=r"not one document .*1 x missing_image"):
         corpus.prepare(_request(files, tmp_path / "out"), _quiet)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.extra
+def test_a_tokenizer_json_is_copied_and_training_opens_it(texts, tmp_path):
+    path = tmp_path / "given.json"
+    level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer, made.decoder = level, tokenizers.decoders.ByteLevel()
+    made.train_from_iterator(
+        TEXTS, tokenizers.trainers.BpeTrainer(initial_alphabet=level.alphabet())
+    )
+    made.save(str(path))
+    output = tmp_path / "out"
+    said = corpus.prepare(_request(texts, output, tokenizer=str(path)), _quiet)
+    assert f"tokenizer: {output}/tokenizer.json, " in said
+    assert (output / "tokenizer.json").read_bytes() == path.read_bytes()
+    assert not (output / "tokenizer.model").exists()
+    config = config_lib.Config(
+        data=config_lib.Data(
+            root=str(output), sources=(config_lib.Source("text"),), row_tokens=256,
+            rows_per_batch=2, rows_per_pool=1, workers=2,
+        ),
+        mixture=config_lib.Mixture(weights=(1,)),
+    )  # fmt: skip
+    opened = pipeline.open(config)
+    (batch,) = opened.batches(0, 1)
+    row = batch.tokens_ZRT[0, 0]
+    assert set(opened.tokenizer.decode(row.tolist()).split(".")) <= {
+        text.rstrip(".") for text in [*TEXTS, ""]
+    }
+
+
+@pytest.mark.extra
+def test_a_tokenizer_is_trained_on_the_mixture_that_is_asked_for(texts, tmp_path):
+    photo = tmp_path / "p.png"
+    PIL.Image.new("RGB", (32, 32)).save(photo)
+    line = json.dumps({"image": "p.png", "caption": "\u03b1\u03b2\u03b3 \u03b4\u03b5"})
+    (tmp_path / "c.jsonl").write_text(line)
+    files = [*texts, *readers.inputs("captions", [str(tmp_path / "c.jsonl")])]
+    pieces = {}
+    for name, weights in {"all": {}, "greek": {"captions": 1, "text": 0}}.items():
+        request = _request(files, tmp_path / name, tokenizer_weights=weights)
+        corpus.prepare(
+            request._replace(options=Options(heldout=0.0), vocab_size=400), _quiet
+        )
+        words = tokenizer.open(tmp_path / name / "tokenizer.model")
+        pieces[name] = [len(words.encode(text)) for text in (TEXTS[0], "\u03b1\u03b2")]
+    assert pieces["greek"][0] > pieces["all"][0]  # bytes, letter by letter
+    assert pieces["greek"][1] <= pieces["all"][1]

@@ -23,7 +23,12 @@ def test_mistakes_end_in_one_line_and_an_exit_status(tmp_path):
         (output,): "nothing to prepare",
         (output, "--captions=absent.jsonl"): "absent.jsonl: no such file of captions",
         (output, text, "--tokenizer=absent.model"): "tokenizer absent.model",
-        (output, text, "captions"): "'captions': the only command is index",
+        (output, text, "--tokenizer_weights=text"): "needs CORPUS:WEIGHT",
+        (output, text, "--tokenizer_weights=web:1"): "needs a weight for each corpus",
+        (output, text, "--tokenizer_weights=text:1", "--tokenizer=a.model"): (
+            "--tokenizer gives one, trained already"
+        ),
+        (output, text, "captions"): "'captions': the commands are index and recaption",
     }
     for arguments, words in mistakes.items():
         done = _run(*arguments)
@@ -44,7 +49,9 @@ def test_an_unknown_flag_and_a_missing_output_are_refused():
 
 def test_the_short_help_names_formats_and_flags():
     words = _run("--helpshort").stdout
-    for flag in ("captions", "interleaved", "text_split", "heldout", "tokenizer"):
+    for flag in (
+        "captions", "interleaved", "text_split", "heldout", "tokenizer", "endpoint"
+    ):  # fmt: skip
         assert f"--{flag}" in words or f"--[no]{flag}" in words
     assert '{"image": path, "caption": text}' in words
 

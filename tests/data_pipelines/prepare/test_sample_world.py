@@ -33,7 +33,7 @@ def root(tmp_path_factory) -> pathlib.Path:
 
 
 def test_the_folder_is_laid_out_as_any_prepared_corpus(root):
-    words = tokenizer.Tokenizer(root / "tokenizer.model")
+    words = tokenizer.open(root / "tokenizer.model")
     expected = {
         "captions/train": 60, "interleaved/train": 40, "text/train": 40,
         "captions/heldout": 8, "interleaved/heldout": 8, "text/heldout": 8,
@@ -49,7 +49,7 @@ def test_the_folder_is_laid_out_as_any_prepared_corpus(root):
 
 
 def test_words_of_questions_are_single_tokens(root):
-    words = tokenizer.Tokenizer(root / "tokenizer.model")
+    words = tokenizer.open(root / "tokenizer.model")
     prompt = "Question: What colour is the circle? Short answer:"
     assert len(words.encode(prompt)) == 11
     assert [len(words.encode(f" {c}")) for c in ("red", "circle", "two")] == [1, 1, 1]

@@ -139,6 +139,14 @@ class _Counting(io.BytesIO):
         return super().read(size)
 
 
+def test_what_holds_no_such_array_is_not_read_to_its_end():
+    for data in (b'[{"images": [1]},', b'{"a": 1}\n'):
+        file = _Counting(data * 2**20)
+        with pytest.raises(ValueError, match="doesn't hold the array 'images'"):
+            next(json_array.elements(file, "images"))
+        assert file.reads == 1
+
+
 def test_a_long_element_is_not_searched_again_and_again():
     file = _Counting(json.dumps([{"text": "x" * 2**26}]).encode())
     (element,) = json_array.elements(file)

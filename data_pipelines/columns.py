@@ -1,0 +1,77 @@
+"""Columns of a large source as files: opened in a moment, shared by processes."""
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+
+from data_pipelines import chunks
+from data_pipelines.chunks import Documents, Summary
+
+_FACTS = "columns.json"
+_ARRAYS = (
+    "segment_start",
+    "segment_tokens",
+    "segment_image",
+    "segment_slots",
+    "segment_loss",
+    "kind",
+    "synthetic",
+    "totals",
+)
+
+
+def store(folder: pathlib.Path, documents: Documents) -> Documents:
+    """Writes the columns and their totals as a new folder, and opens it.
+
+    The folder appears when it is complete; one that appears meanwhile is as good.
+    Raises OSError where it can't be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, suffix=".tmp"))
+    try:
+        documents = chunks.complete(documents)
+        for name in _ARRAYS:
+            np.save(part / f"{name}.npy", getattr(documents, name))
+        facts = {
+            "digest": documents.digest,
+            "kinds": list(documents.kinds),
+            "summary": documents.summary,
+        }
+        (part / _FACTS).write_text(json.dumps(facts))
+        if not folder.exists():
+            os.replace(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(part, ignore_errors=True)
+    return load(folder)
+
+
+def load(folder: pathlib.Path) -> Documents:
+    """The documents of a folder that `store` wrote, mapped from it.
+
+    Raises ValueError where it isn't one, or is damaged.
+    """
+    try:
+        facts = json.loads((folder / _FACTS).read_text())
+        arrays = {name: np.load(folder / f"{name}.npy", "r") for name in _ARRAYS}
+        sums, *largest = facts["summary"]
+        documents = Documents(
+            **arrays,
+            digest=facts["digest"],
+            kinds=tuple(facts["kinds"]),
+            summary=Summary(tuple(sums), *largest),
+            folder=str(folder),
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise ValueError(f"{folder}: no columns of a source ({error})") from error
+    count = len(documents.segment_start) - 1
+    segments = int(documents.segment_start[-1]) if count >= 0 else -1
+    lengths = {len(arrays[name]) for name in _ARRAYS[1:5]}
+    if lengths != {segments} or {len(arrays[n]) for n in _ARRAYS[5:]} != {count}:
+        raise ValueError(f"{folder}: columns of different lengths; remove the folder")
+    return documents

@@ -1,0 +1,159 @@
+"""What goes because of other documents: near duplicates, images that are everywhere.
+
+Of near duplicate texts the one with the smallest id stays. Captions are near duplicates
+if their images are: of these, one stays, with all its captions. An image that more
+documents show than the rules allow is cut out of each of them.
+"""
+
+import functools
+import pathlib
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import msgpack
+import numpy as np
+
+from data_pipelines import records
+from data_pipelines.prepare import minhash, near, parts, picture_hash
+from data_pipelines.prepare.convert import Kept
+from data_pipelines.prepare.parts import Place
+from data_pipelines.prepare.raw import Reject
+from data_pipelines.prepare.recipe import Recipe
+from data_pipelines.records import Image, Text
+
+TEXT, PICTURE, SHOWN = "text", "picture", "shown"  # what is grouped
+
+Key = tuple[str, str, Hashable]  # corpus, one of the above, what is equal
+
+
+class Drops(NamedTuple):
+    """What is left out, by corpus."""
+
+    texts: dict[str, frozenset[bytes]]  # ids of documents
+    pictures: dict[str, frozenset[bytes]]  # digests of pictures and their captions
+    everywhere: dict[str, frozenset[bytes]]  # digests of pictures
+
+
+NONE = Drops({}, {}, {})
+
+
+def wanted(recipe: Recipe) -> bool:
+    """Whether anything is compared at all."""
+    return recipe.near_duplicates or recipe.pages is not None
+
+
+def keys(where: Place, recipe: Recipe) -> Iterator[tuple[Key, Any]]:
+    """Under what each document of a part meets others, and what is compared then."""
+    corpus = where.corpus
+    for key, traits in parts.traits(where):
+        if traits.signature:
+            signature = np.frombuffer(traits.signature, "<u4")
+            for band in minhash.bands(signature):
+                yield (corpus, TEXT, band), (key, traits.signature)
+        if corpus == "captions" and recipe.near_duplicates:
+            for digest, hashed in traits.pictures:
+                for one in picture_hash.keys(hashed) if hashed is not None else ():
+                    yield (corpus, PICTURE, one), (digest, hashed)
+        if corpus == "interleaved" and recipe.pages is not None:
+            for digest, _ in traits.pictures:
+                yield (corpus, SHOWN, digest), key
+
+
+def compare(
+    group: tuple[Key, Iterable[Any]], recipe: Recipe
+) -> Iterator[tuple[str, str, Any, Any]]:
+    """(corpus, what, smaller, larger) of all that is near in a group, or everywhere."""
+    (corpus, what, equal), found = group
+    if what == SHOWN:
+        assert recipe.pages is not None
+        if len(set(found)) > recipe.pages.max_appearances:
+            yield corpus, what, equal, equal
+        return
+    if what == TEXT:
+        signed = [(key, np.frombuffer(data, "<u4")) for key, data in found]
+        edges = near.text_edges(signed)
+    else:
+        edges = near.picture_edges(found)
+    for one, other in edges:
+        yield corpus, what, *sorted((one, other))
+
+
+def decide(found: Iterable[tuple[str, str, Any, Any]]) -> Drops:
+    """What goes, from all that was found."""
+    edges: dict[tuple[str, str], set[tuple[bytes, bytes]]] = {}
+    for corpus, what, one, other in found:
+        edges.setdefault((corpus, what), set()).add((one, other))
+
+    def dropped(wanted: str) -> dict[str, frozenset[bytes]]:
+        return {
+            corpus: frozenset(near.components(pairs))
+            for (corpus, what), pairs in edges.items()
+            if what == wanted
+        }
+
+    everywhere = {
+        corpus: frozenset(one for one, _ in pairs)
+        for (corpus, what), pairs in edges.items()
+        if what == SHOWN
+    }
+    return Drops(dropped(TEXT), dropped(PICTURE), everywhere)
+
+
+def save(path: pathlib.Path, drops: Drops) -> None:
+    """Writes what goes; equal drops give equal bytes."""
+    listed = [
+        {corpus: sorted(found) for corpus, found in sorted(part.items())}
+        for part in drops
+    ]
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(msgpack.Packer().pack(listed))
+    part.replace(path)
+
+
+@functools.lru_cache(maxsize=1)
+def load(path: str) -> Drops:
+    """What `save` wrote; nothing for an empty path."""
+    if not path:
+        return NONE
+    listed = msgpack.unpackb(pathlib.Path(path).read_bytes())
+    return Drops(
+        *({corpus: frozenset(found) for corpus, found in p.items()} for p in listed)
+    )
+
+
+def survivors(where: Place, drops: Drops) -> Iterator[Kept | Reject]:
+    """The part's documents that stay, and why others don't."""
+    texts, pictures, everywhere = (p.get(where.corpus, frozenset()) for p in drops)
+    for kept, (key, traits) in zip(parts.read(where), parts.traits(where)):
+        assert key == kept.key
+        digests = [digest for digest, _ in traits.pictures]
+        if key in texts or any(digest in pictures for digest in digests):
+            what = "text" if key in texts else "image"
+            detail = f"its {what} is nearly that of another document"
+            yield Reject(kept.file, kept.number, "near_duplicate", detail, "document")
+        elif any(digest in everywhere for digest in digests):
+            yield from _cut(kept, [digest in everywhere for digest in digests])
+        else:
+            yield kept
+
+
+def _cut(kept: Kept, gone: list[bool]) -> Iterator[Kept | Reject]:
+    """The document without some of its images."""
+    document = records.decode(kept.record)
+    image = iter(gone)
+    left = [s for s in document.segments if not (isinstance(s, Image) and next(image))]
+    detail = f"{sum(gone)} of its images are in too many documents"
+    if not any(isinstance(s, Image) for s in left):
+        yield Reject(kept.file, kept.number, "image_appearances", detail, "document")
+        return
+    yield Reject(kept.file, kept.number, "image_appearances", detail, "image")
+    joined: list[Any] = []
+    for segment in left:
+        last = joined[-1] if joined else None
+        if isinstance(segment, Text) and isinstance(last, Text):
+            joined[-1] = Text(f"{last.text}\n\n{segment.text}", last.loss)
+        else:
+            joined.append(segment)
+    changed = document._replace(segments=tuple(joined))
+    key = records.document_id(changed)
+    yield kept._replace(key=key, record=records.encode(changed))

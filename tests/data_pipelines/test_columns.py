@@ -1,0 +1,64 @@
+"""Columns in files are the columns in memory, here and in another process."""
+
+import pickle
+
+import numpy as np
+import plan_samples
+import pytest
+
+from data_pipelines import chunks, columns
+from data_pipelines.plan import Layout, SourcePlan
+
+LAYOUT = Layout(row_tokens=64, max_images=6, window=32, seed=3)
+
+
+def same(one, other) -> bool:
+    names = [n for n in one._fields if n not in ("totals", "summary", "folder")]
+    values = [(getattr(one, name), getattr(other, name)) for name in names]
+    return all(np.array_equal(a, b) for a, b in values)
+
+
+def test_stored_columns_are_mapped_and_equal(tmp_path):
+    documents = plan_samples.sample(200, 30, 2)
+    stored = columns.store(tmp_path / "a", documents)
+    assert same(stored, documents)
+    assert isinstance(stored.segment_tokens, np.memmap)
+    np.testing.assert_array_equal(stored.totals, chunks.complete(documents).totals)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_is_pickled_is_where_the_files_lie(tmp_path):
+    stored = columns.store(tmp_path / "a", plan_samples.sample(20_000, 30, 2))
+    data = pickle.dumps(stored)
+    assert len(data) < 1000
+    assert same(pickle.loads(data), stored)
+    part = chunks.take(stored, np.arange(5))
+    assert same(pickle.loads(pickle.dumps(part)), part)
+
+
+def test_several_processes_plan_what_one_does(tmp_path, monkeypatch):
+    monkeypatch.setattr("data_pipelines.plan.SPREAD_FROM", 100)
+    documents = plan_samples.sample(5000, 30, 2)
+    stored = columns.store(tmp_path / "a", documents)
+    alone = SourcePlan("s", documents, LAYOUT)
+    spread = SourcePlan("s", stored, LAYOUT, processes=2)
+    assert spread.digest == alone.digest
+    assert spread.rows(0) == alone.rows(0)
+    for k in (0, 7, alone.rows(0) - 1, alone.rows(0)):
+        assert spread.row(k) == alone.row(k)
+        assert (spread.sums_before(k) == alone.sums_before(k)).all()
+
+
+@pytest.mark.parametrize("damage", ["remove", "shorten", "facts"])
+def test_damaged_columns_are_refused(tmp_path, damage):
+    columns.store(tmp_path / "a", plan_samples.sample(200, 30, 2))
+    path = tmp_path / "a" / "segment_slots.npy"
+    match damage:
+        case "remove":
+            path.unlink()
+        case "shorten":
+            np.save(path, np.zeros(3, np.int16))
+        case "facts":
+            (tmp_path / "a" / "columns.json").write_text("{")
+    with pytest.raises(ValueError, match="columns"):
+        columns.load(tmp_path / "a")
