@@ -9,8 +9,9 @@ from mmjax.config import Source
 def check(plan: GlobalPlan, sources: Sequence[Source], done: int = 0) -> list[str]:
     """Warnings about sources that the run goes through more often than it may.
 
-    `done` are the steps that it has taken, before which a plan may know nothing. Raises ValueError where a source says that such a run must stop, with the last step
-    that it may have.
+    `done` are the steps that it has taken: a plan may know nothing before them. Raises
+    ValueError where a source says that such a run must stop, with the last step that it
+    may have.
     """
     epochs = plan.counts(plan.steps)["epochs"]
     warnings, errors = [], []

@@ -4,9 +4,9 @@
     python -m mmjax.mixture --workdir=runs/a
 
 The first asks for other weights, from a step on or as soon as possible: the run takes
-the request up at its next log line, or when it is started again, and goes on without
-changing a batch before. The second prints the schedule of weights, what is waiting, what
-was refused and why, and what every source has delivered beside what the weights ask.
+the request up at its next log line, or when it is started again, and changes no batch
+that it has made. The second prints the schedule of weights, what is waiting, what was
+refused and why, and what every source has delivered beside what the weights ask.
 """
 
 import json
@@ -154,9 +154,9 @@ def _check(seen: Seen, wish: Request) -> None:
     closed = [n for n, w, o in zip(names, wish.weights, opened) if w and not o]
     if closed:
         raise ValueError(
-            f"--weights={wish.weights}: source {', '.join(closed)} has no weight in the "
-            "run's config, so it isn't open; add the change to mixture.schedule of the "
-            "config and start the run again"
+            f"--weights={wish.weights}: source {', '.join(closed)} has no weight in "
+            "the run's config, so it isn't open; add the change to mixture.schedule of "
+            "the config and start the run again"
         )
     if seen.step >= config.steps:
         raise ValueError(f"the run has ended, after step {config.steps}")

@@ -38,7 +38,7 @@ def ask(workdir: pathlib.Path, request: Request) -> str:
         {
             "weights": list(request.weights),
             "step": request.step or None,
-            "asked": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+            "asked": datetime.datetime.now(datetime.UTC).isoformat(),
         }
     )
     _append(workdir / REQUESTS, line)

@@ -13,7 +13,7 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
     accuracy, baseline         {type: share}; of exact answers, of the commonest answer
     accuracy_low, accuracy_high                         {type: 95 % interval}
     accuracy_images_exchanged  {type: share or null}; null: there is no image
-    mixture                    {source: configured share of packed rows}, of the whole schedule
+    mixture                    {source: configured share of packed rows}, of all parts
     schedule                   [[first step, weights of the sources]], as it was run
     delivered                  {source: {rows, row_share, documents, images, slots,
                                positions, text_tokens, image_tokens, loss_tokens,

@@ -70,10 +70,10 @@ def past(checkpoints: Checkpointer, workdir: pathlib.Path) -> Past:
     workdir, with the capacity of the plan that came of them.
     """
     found = checkpoints.latest_meta()
-    data = {"changes": []} if found is None else found["data"]
+    data: dict[str, Any] = {} if found is None else found["data"]
     lines = mixture_files.lines(workdir / mixture_files.CHANGES)
     records = mixture_files.outcomes(live_mixture.agreed(lines))
-    saved = [Change(name, step, tuple(w)) for name, step, w in data["changes"]]
+    saved = [Change(name, step, tuple(w)) for name, step, w in data.get("changes", [])]
     later = [c for c in mixture_files.taken(records) if c not in saved]
     known = data.get("known")
     if later:
@@ -148,7 +148,7 @@ def _require_same_mixture(
 ) -> None:
     """Raises ValueError where other weights would alter batches before step `done`.
 
-    `trained` is the checkpoint's schedule; `changes` that were taken up since are right.
+    `trained` is the checkpoint's schedule; `changes` taken up since are as they were.
     """
     planned = schedule.parts(config.mixture)
     past, now = (
