@@ -60,7 +60,7 @@ def test_live_changes_deliver_what_the_same_schedule_delivers_from_the_start(
     rng = np.random.default_rng(seed)
     base = make_config(steps=60, weights=(45, 45, 10), block_batches=4, **CAPACITY)
     wishes = {
-        step: tuple(rng.integers(0, 40, 3).tolist()[:2]) + (int(rng.integers(1, 9)),)
+        step: (*rng.integers(0, 40, 2).tolist(), int(rng.integers(1, 9)))
         for step in sorted(rng.choice(range(1, 50), 3, replace=False).tolist())
     }
     delivered, config, last = run_live(with_unit(base, unit), wishes)
