@@ -153,6 +153,23 @@ def test_a_change_of_the_config_that_comes_too_late_is_refused_with_the_first_st
         train.train(in_time, tmp_path)
 
 
+def test_a_run_that_is_started_again_takes_up_what_was_asked_meanwhile(
+    world, whole, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(train, "compile_step", lambda *_: live_run.kill())
+    name = mixture_files.ask(tmp_path, Request((1, 1, 1), 0))
+    longer = dataclasses.replace(scheduled(world, (FIRST, WEIGHTS)), steps=15)
+    for shown in (True, False):  # the second start finds it on record
+        with pytest.raises(live_run.KilledError):
+            train.train(longer, tmp_path)
+        assert (f"request {name}: 1, 1, 1" in capsys.readouterr().out) == shown
+        values = json.loads((tmp_path / "config.json").read_text())["config"]
+        schedule_ = [[c["step"], c["weights"]] for c in values["mixture"]["schedule"]]
+        assert schedule_ == [[FIRST, list(WEIGHTS)], [12, [1, 1, 1]]]
+    assert len(mixture_files.lines(tmp_path / mixture_files.CHANGES)) == 1
+
+
 @pytest.fixture(scope="module")
 def run(world, tmp_path_factory):
     """A run that is set up, with a source that never has a weight."""
