@@ -1,6 +1,7 @@
 """The pipeline: opens prepared corpora, plans them, and yields batches by number."""
 
 import contextlib
+import copy
 import functools
 import logging
 import pathlib
@@ -129,6 +130,15 @@ class Pipeline:
             for batch, faults in made:
                 self._count_faults(faults)
                 yield batch
+
+    def with_plan(self, plan: GlobalPlan) -> "Pipeline":
+        """The pipeline of another plan over the same sources; faults are kept."""
+        other = copy.copy(self)
+        shape = self._materials.shape._replace(capacity=plan.capacity)
+        other._materials = self._materials._replace(shape=shape)
+        other.plan, other.digest = plan, plan.digest
+        other.capacity, other.steps = plan.capacity, plan.steps
+        return other
 
     def documents_of(self, step: int) -> list[list[tuple[tuple[int, int], ...]]]:
         """(source, document) of each chunk of a batch, by group and row; segment order.
