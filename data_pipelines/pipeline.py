@@ -141,16 +141,16 @@ class Pipeline:
         )
         fill = functools.partial(_fill, self.plan, self._materials, share)
         made = loader.batches(Work(empty, fill, count), start, stop, self._reading)
-        self._tally.restart()
+        watches = self._tally.watches()
         with contextlib.closing(made):
             for step, (batch, faults) in enumerate(made, start):
-                self._tally.take(step, batch, faults)
+                self._tally.take(step, batch, faults, watches)
                 yield batch
 
     def faults_of(self, step: int) -> Counts:
         """The faults of a batch that `batches` gave, {source: {reason: chunks}}.
 
-        To be asked for once, while batches are still taken from one iterator.
+        To be asked for once.
         """
         return self._tally.of(step)
 

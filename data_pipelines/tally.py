@@ -31,21 +31,26 @@ class Tally:
         self.counts: Counts = {name: {} for name in names if name}
         self._names, self._place = tuple(names), place
         self._limits = limits
-        self._watches = [Watch(limits) for _ in names] if limits else []
         self._logged: set[tuple[int, int]] = set()
         self._by_step: dict[int, Counts] = {}
 
-    def restart(self) -> None:
-        """What comes next doesn't follow what came before."""
-        self._watches = [Watch(self._limits) for _ in self._watches if self._limits]
-        self._by_step = {}
+    def watches(self) -> list[Watch]:
+        """One for each source, where there are limits: for one run of batches."""
+        return [Watch(self._limits) for _ in self._names] if self._limits else []
 
-    def take(self, step: int, batch: Batch, groups: Sequence[Sequence[Fault]]) -> None:
+    def take(
+        self,
+        step: int,
+        batch: Batch,
+        groups: Sequence[Sequence[Fault]],
+        watches: Sequence[Watch],
+    ) -> None:
         """The faults of a batch, by group; ValueError where a limit is passed."""
+        self._by_step.pop(step, None)
         for fault in itertools.chain(*groups):
             self._count(step, fault)
-        if self._watches:
-            self._check(batch, groups)
+        if watches:
+            self._check(batch, groups, watches)
 
     def of(self, step: int) -> Counts:
         """The faults of a batch that was taken; asked for once."""
@@ -64,7 +69,12 @@ class Tally:
         path, record = self._place(fault.source, fault.document)
         return f"{path}: record {record} {faults_lib.REASONS[fault.reason]}"
 
-    def _check(self, batch: Batch, groups: Sequence[Sequence[Fault]]) -> None:
+    def _check(
+        self,
+        batch: Batch,
+        groups: Sequence[Sequence[Fault]],
+        watches: Sequence[Watch],
+    ) -> None:
         """Hands each source's documents and the bad ones among them to its watch."""
         chunks_ZR = batch.segments_ZRT.max(axis=-1)
         bad: dict[int, list[tuple[int, Fault]]] = collections.defaultdict(list)
@@ -74,7 +84,7 @@ class Tally:
                 own = batch.sources_ZR.ravel()[:row] == fault.source
                 before = int(chunks_ZR.ravel()[:row][own].sum())
                 bad[fault.source].append((before + fault.segment - 1, fault))
-        for source, watch in enumerate(self._watches):
+        for source, watch in enumerate(watches):
             count = int(chunks_ZR[batch.sources_ZR == source].sum())
             places = [place for place, _ in bad[source]]
             passed = watch.take(count, places)
@@ -85,8 +95,3 @@ class Tally:
                     f"source {self._names[source]}: {figures}; the last one is "
                     f"{self._words(last)}"
                 )
-
-
-def total(counts: Counts) -> int:
-    """All faults of all sources."""
-    return sum(sum(of_source.values()) for of_source in counts.values())

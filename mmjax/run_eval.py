@@ -196,6 +196,7 @@ def finish(
             parameters=run_setup.parameters(run),
             total=journal.total(),
             delivered=journal.state()["delivered"],
+            faults=journal.faults(),
             heldout=found,
             questions=scores,
             samples=samples,
