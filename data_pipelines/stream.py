@@ -133,3 +133,11 @@ def lay(
     batch.segments_ZRT[here] = segment
     batch.positions_ZRT[here] = np.arange(length)
     batch.images_ZRT[here] = stream.image[inputs]
+
+
+def lay_nothing(batch: Batch, row: int, at: int, segment: int, chunk: Chunk) -> None:
+    """Writes the place of a chunk that can't be read: padding, of a document."""
+    length = chunk.stop - chunk.start
+    here = (0, row, slice(at, at + length))
+    batch.segments_ZRT[here] = segment
+    batch.positions_ZRT[here] = np.arange(length)

@@ -18,6 +18,7 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
     delivered                  {source: {rows, row_share, documents, images, slots,
                                positions, text_tokens, image_tokens, loss_tokens,
                                epochs}}; what the plan does not count is absent
+    faults                     {source: {reason: documents}} that had no loss: bad ones
     peak_memory_bytes is process 0's: of one device, or of the host where it computes
 """
 
@@ -54,6 +55,7 @@ class Results(NamedTuple):
     parameters: Mapping[str, int]  # of each part: vit, connector, decoder
     total: Record  # `metrics.summary` of all steps
     delivered: Mapping[str, Mapping[str, float]]  # by source, since step 0
+    faults: Mapping[str, Mapping[str, int]]  # bad documents, by source and reason
     heldout: Mapping[str, SourceLoss]
     questions: Mapping[str, Score]
     samples: Sequence[Sample]
@@ -113,6 +115,7 @@ def summary(results: Results, records: Sequence[Mapping[str, Any]]) -> dict[str,
         "mixture": configured_shares(results.config, results.steps),
         "schedule": _schedule(results.config, results.steps),
         "delivered": _delivered(results.delivered),
+        "faults": {source: dict(found) for source, found in results.faults.items()},
     }
 
 

@@ -209,7 +209,8 @@ def test_damaged_images_are_counted_and_logged_once(world, tmp_path, caplog):
     shards.write(tmp_path / "captions" / "train", documents, 3)
     index.build(tmp_path / "captions" / "train", world.tokenizer)
     shutil.copy(world.root + "/tokenizer.model", tmp_path)
-    config = world.config(root=str(tmp_path), sources=(Source("captions"),))
+    sources = (Source("captions"),)
+    config = world.config(root=str(tmp_path), sources=sources, max_bad_share=1.0)
     config.mixture = Mixture(weights=(1,))
     opened = pipeline.open(config)
     masked = 0
@@ -226,7 +227,7 @@ def test_damaged_images_are_counted_and_logged_once(world, tmp_path, caplog):
                         masked += bad
                         assert (pixels == images.GREY).all() == bad
                         assert batch.loss_mask_ZRT[z, r][here].any() == (not bad)
-    assert opened.faults == {"captions": masked}
+    assert opened.faults == {"captions": {"image": masked}}
     assert masked > len(broken)  # several epochs
     lines = [r.getMessage() for r in caplog.records if "decoded" in r.getMessage()]
     assert len(lines) == len(set(lines)) == len(broken)
