@@ -6,6 +6,7 @@ there, so the same documents give the same bytes, whatever engine wrote them.
 
 import bisect
 import collections
+import concurrent.futures
 import hashlib
 import itertools
 import json
@@ -26,6 +27,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 _MAX_KINDS = 256  # an index stores a kind in one byte
 _OPEN_FILES = 64  # shards that a reader holds open
+_STATS_AT_ONCE = 16  # files that are looked at together: a bucket takes 20 ms for each
 _NONE: collections.Counter[str] = collections.Counter()
 
 
@@ -189,8 +191,8 @@ class ShardReader:
         self._files = [info["file"] for info in infos]
         counts = (info["records"] for info in infos)
         self._starts = list(itertools.accumulate(counts, initial=0))
-        for info in infos:
-            self._check(info)
+        with concurrent.futures.ThreadPoolExecutor(_STATS_AT_ONCE) as pool:
+            collections.deque(pool.map(self._check, infos), maxlen=0)
         self._open, self._lock = collections.OrderedDict(), threading.Lock()
 
     def __len__(self) -> int:
@@ -246,9 +248,11 @@ class ShardReader:
 
     def _check(self, info: dict) -> None:
         path = self.directory / info["file"]
-        if not path.is_file():
-            raise ValueError(f"{path}: missing, but the manifest lists it")
-        size = path.stat().st_size
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            rule = f"{path}: missing, but the manifest lists it ({error.strerror})"
+            raise ValueError(rule) from error
         if size != info["bytes"]:
             state = "truncated" if size < info["bytes"] else "another file"
             raise ValueError(
