@@ -96,7 +96,7 @@ def loaders_table(what: str, root: str, args: argparse.Namespace) -> None:
     setup = Setup(
         root=root, folder=f"{root}/loaders", documents=0, image_size=size,
         image_tokens=args.image_tokens, row_tokens=args.row_tokens, rows=8, seed=0,
-        workers=0,
+        workers=0, decoder="fast",
     )  # fmt: skip
     reader = shards.ShardReader(f"{root}/captions/train")
     photos = (as_photo(reader.document(number)) for number in range(len(reader)))

@@ -6,10 +6,12 @@ A loader is a module with `NEEDS` (packages), `NOTE` (a phrase for the table), `
 (makes its files of the photos) and `open`, as `Loader` says.
 """
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import PIL.Image
 
 from data_pipelines import images, tokenizer
 from data_pipelines.tokenizer import Tokenizer
@@ -34,6 +36,7 @@ class Setup(NamedTuple):
     rows: int  # of a batch
     seed: int
     workers: int  # processes, where the loader has some
+    decoder: str  # one of DECODERS
 
     def words(self) -> Tokenizer:
         return tokenizer.open(tokenizer.in_folder(self.root))
@@ -74,14 +77,46 @@ class Loader(Protocol):
     def open(self, setup: Setup, state: Any) -> Opened: ...
 
 
-def sample(setup: Setup, words: Tokenizer, photo: Photo) -> Sample:
-    """The sample of a photo; the decoder is ours, simplejpeg and OpenCV."""
-    pixels_hwc = np.empty((setup.image_size, setup.image_size, 3), np.uint8)
-    if not images.decode(photo.jpeg, pixels_hwc):
-        raise ValueError("a photo can't be decoded")
-    ids = words.encode(photo.caption)
+class Tokens(NamedTuple):
+    """The arrays of a document's positions."""
+
+    tokens: np.ndarray  # int32
+    targets: np.ndarray  # int32
+    loss: np.ndarray  # bool
+
+
+def tokens(setup: Setup, words: Tokenizer, caption: str) -> Tokens:
+    """A photo's positions and those of its caption."""
+    ids = words.encode(caption)
     stream = [words.bos, *[words.image] * setup.image_tokens, *ids, words.eos]
     x = np.array(stream, np.int32)
     predicted = np.ones(len(x), bool)
     predicted[: setup.image_tokens + 1] = False
-    return Sample(x[:-1], x[1:], predicted[1:], pixels_hwc)
+    return Tokens(x[:-1], x[1:], predicted[1:])
+
+
+def sample(setup: Setup, words: Tokenizer, photo: Photo) -> Sample:
+    """The sample of a photo."""
+    pixels_hwc = np.empty((setup.image_size, setup.image_size, 3), np.uint8)
+    decode(setup, photo.jpeg, pixels_hwc)
+    return Sample(*tokens(setup, words, photo.caption), pixels_hwc)
+
+
+def decode(setup: Setup, jpeg: bytes, out_hwc: np.ndarray) -> None:
+    """Writes a photo into a square, by the decoder of the setup."""
+    if not DECODERS[setup.decoder](jpeg, out_hwc):
+        raise ValueError("a photo can't be decoded")
+
+
+def _pillow(jpeg: bytes, out_hwc: np.ndarray) -> bool:
+    size = out_hwc.shape[:2]
+    with PIL.Image.open(io.BytesIO(jpeg)) as opened:
+        small = opened.convert("RGB").resize(size, PIL.Image.Resampling.BICUBIC)
+    out_hwc[...] = np.asarray(small)
+    return True
+
+
+DECODERS = {
+    "fast": images.decode,  # ours: simplejpeg and OpenCV
+    "pillow": _pillow,  # what the documentation of the others uses
+}

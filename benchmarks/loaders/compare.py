@@ -4,7 +4,8 @@ Each start is a process of its own. Rates are per second of CPU time of the proc
 its workers, so other work on the machine disturbs them little; the two times are wall
 time, without imports. "resume" is the time to the first batch after a run that ended at
 80 % of an epoch. Memory is what the process and its workers hold at most, pages that
-they share counted once (PSS, from Linux).
+they share counted once (PSS, from Linux). All have the same decoder, simplejpeg and
+OpenCV, but for the lines of Pillow, which the documentation of the others uses.
 """
 
 import importlib
@@ -30,16 +31,20 @@ class Entry(NamedTuple):
     """A line of the table."""
 
     module: str
-    workers: int  # processes; 0: as the library does by default
+    workers: int = 0  # processes; 0: none but the one that trains
+    decoder: str = "fast"  # one of base.DECODERS
 
 
 LOADERS = {
-    "mmjax": Entry("own", 0),
-    "webdataset": Entry("tar", 0),
-    "grain (stock source and packer)": Entry("grain_stock", 0),
-    "datasets (streaming parquet)": Entry("parquet", 0),
-    "torch DataLoader": Entry("files", 0),
-    "torch DataLoader, 2 workers": Entry("files", 2),
+    "mmjax": Entry("own"),
+    "webdataset": Entry("tar"),
+    "webdataset, Pillow": Entry("tar", decoder="pillow"),
+    "grain, its source and packer": Entry("grain_stock"),
+    "datasets, streamed parquet": Entry("parquet"),
+    "datasets, Pillow": Entry("parquet", decoder="pillow"),
+    "torch DataLoader": Entry("files"),
+    "torch DataLoader, 2 workers": Entry("files", workers=2),
+    "torch DataLoader, Pillow": Entry("files", decoder="pillow"),
 }
 
 
@@ -65,7 +70,9 @@ def table(photos: Iterable[Photo], setup: Setup, rounds: int) -> Iterator[str]:
             missing[name] = absent
             continue
         folder = pathlib.Path(setup.folder) / entry.module
-        ready[name] = own = setup._replace(folder=str(folder), workers=entry.workers)
+        ready[name] = own = setup._replace(
+            folder=str(folder), workers=entry.workers, decoder=entry.decoder
+        )
         if not folder.exists():
             folder.mkdir(parents=True)
             loader.write(known, own)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.loaders.base import Opened, Packed, Photo, Setup
-from data_pipelines import pipeline
+from data_pipelines import machine, pipeline
 from mmjax import config as config_lib
 from mmjax.config import Config, Mixture, Source
 
@@ -18,10 +18,10 @@ def write(photos: Iterable[Photo], setup: Setup) -> None:
 
 
 def config(setup: Setup) -> Config:
-    """About an epoch of the photos, with default threads."""
-    a_row = setup.row_tokens // setup.image_tokens
+    """Two epochs of the photos or more, with a thread for each core."""
+    a_row = max(1, setup.row_tokens // (2 * setup.image_tokens))
     return Config(
-        steps=1 + setup.documents // (a_row * setup.rows),
+        steps=2 + setup.documents // (a_row * setup.rows),
         model=config_lib.Model(
             vit=config_lib.ViT(image_size=setup.image_size),
             connector=config_lib.Connector(tokens=setup.image_tokens),
@@ -33,6 +33,8 @@ def config(setup: Setup) -> Config:
             rows_per_batch=setup.rows,
             rows_per_pool=setup.rows // 2,
             pool_multiple=4,
+            threads=machine.cores(),
+            prefetch=2,
             workers=setup.workers,
             seed=setup.seed,
         ),

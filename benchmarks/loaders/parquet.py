@@ -13,7 +13,7 @@ from benchmarks.loaders import base
 from benchmarks.loaders.base import Opened, Photo, Setup
 from benchmarks.loaders.rows import Rows
 
-NEEDS = ("datasets",)
+NEEDS = ("datasets", "torch")  # torch, as the library imports it where it can
 NOTE = "state_dict; loses the shuffle buffer"
 _A_FILE = 1000  # samples
 _BUFFER = 1000  # samples that are shuffled together, its default

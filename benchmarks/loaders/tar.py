@@ -13,7 +13,7 @@ from benchmarks.loaders import base
 from benchmarks.loaders.base import Opened, Photo, Setup
 from benchmarks.loaders.rows import Rows
 
-NEEDS = ("webdataset",)
+NEEDS = ("webdataset", "torch")  # torch, as the library imports it where it can
 NOTE = "skips what was read"
 _A_SHARD = 1000  # samples
 _BUFFER = 1000  # samples that are shuffled together, as in its documentation
