@@ -6,6 +6,8 @@ import logging
 import pathlib
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from data_pipelines import faults as faults_lib
 from data_pipelines.faults import Fault, Limits, Watch
 from mmjax.batch import Batch
@@ -77,15 +79,18 @@ class Tally:
     ) -> None:
         """Hands each source's documents and the bad ones among them to its watch."""
         chunks_ZR = batch.segments_ZRT.max(axis=-1)
+        before = np.cumsum(chunks_ZR.ravel()) - chunks_ZR.ravel()
+        begins_ZRT = np.diff(batch.segments_ZRT, axis=-1, prepend=0) > 0
+        sources = batch.sources_ZRT[begins_ZRT]  # of all chunks, in order
         bad: dict[int, list[tuple[int, Fault]]] = collections.defaultdict(list)
         for z, group in enumerate(groups):
             for fault in group:
                 row = z * chunks_ZR.shape[1] + fault.row
-                own = batch.sources_ZRT[..., 0].ravel()[:row] == fault.source
-                before = int(chunks_ZR.ravel()[:row][own].sum())
-                bad[fault.source].append((before + fault.segment - 1, fault))
+                place = int(before[row]) + fault.segment - 1
+                own = int((sources[:place] == fault.source).sum())
+                bad[fault.source].append((own, fault))
         for source, watch in enumerate(watches):
-            count = int(chunks_ZR[batch.sources_ZRT[..., 0] == source].sum())
+            count = int((sources == source).sum())
             places = [place for place, _ in bad[source]]
             passed = watch.take(count, places)
             if passed:
