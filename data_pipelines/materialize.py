@@ -68,7 +68,7 @@ def assemble(
     for number, planned in enumerate(rows):
         row = number - low if low <= number < high else None
         if row is not None:
-            out.sources_ZR[0, row] = planned.source
+            out.sources_ZRT[0, row] = planned.source
         at = 0
         for segment, chunk in enumerate(planned.row.chunks, start=1):
             corpus = materials.corpora[planned.source]

@@ -1,14 +1,16 @@
 """The pipeline: opens prepared corpora, plans them, and yields batches by number."""
 
 import contextlib
+import copy
 import functools
 import pathlib
+import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_pipelines import (
+    column_cache,
     deadline,
-    index,
     loader,
     machine,
     materialize,
@@ -40,10 +42,10 @@ def open(
 ) -> "Pipeline":
     """The training data of a config.
 
-    `cache` is a folder that keeps large plans; None: they are made again. `known` is
-    what `GlobalPlan.known` told a checkpoint to go on from. Raises
-    ValueError, one line, where the root, a source that has weight, its manifest or the
-    tokenizer is missing or damaged (a damaged shard is borne with
+    `cache` is a folder that keeps large plans and the columns of large sources; None:
+    they are made again. `known` is what `GlobalPlan.known` told a checkpoint to go on
+    from. Raises ValueError, one line, where the root, a source that has weight, its
+    manifest or the tokenizer is missing or damaged (a damaged shard is borne with
     data.on_bad_record="mask"), where tokenizer, shards and model don't match, where
     storage doesn't answer, or where the images don't fit the pools.
     """
@@ -147,6 +149,15 @@ class Pipeline:
                 self._tally.take(step, batch, faults, watches)
                 yield batch
 
+    def with_plan(self, plan: GlobalPlan) -> "Pipeline":
+        """The pipeline of another plan over the same sources; faults are kept."""
+        other = copy.copy(self)
+        shape = self._materials.shape._replace(capacity=plan.capacity)
+        other._materials = self._materials._replace(shape=shape)
+        other.plan, other.digest = plan, plan.digest
+        other.capacity, other.steps = plan.capacity, plan.steps
+        return other
+
     def faults_of(self, step: int) -> Counts:
         """The faults of a batch that `batches` gave, {source: {reason: chunks}}.
 
@@ -230,15 +241,14 @@ def _open(
             plans.append(None)
             continue
         name = place.choice.source
-        read = functools.partial(_corpus, config, tokenizer, place, mask)
+        read = functools.partial(_open_corpus, config, tokenizer, place, mask, cache)
         corpus = deadline.within(data.open_timeout, read)
-        documents = corpus.documents
         corpora.append(corpus)
         epochs = known["epochs"].get(name) if known is not None else None
         plans.append(
             SourcePlan(
                 name,
-                documents,
+                corpus.documents,
                 limits,
                 cache,
                 known=tuple(epochs) if epochs else ("", ()),
@@ -253,16 +263,6 @@ def _open(
     return Pipeline(whole, materials, reading, None if finite else borne)
 
 
-def _corpus(
-    config: Config, tokenizer: Tokenizer, place: _Place, tolerant: bool
-) -> Corpus:
-    """The records and columns of a source."""
-    folder = paths.of(config.data.root) / place.folder
-    reader = ShardReader(folder, tolerant)
-    documents = index.load(folder, tokenizer, config.model, place.choice)
-    return Corpus(place.choice.source, reader, documents)
-
-
 def _tokenizer(root: str, file: str) -> Tokenizer:
     """The tokenizer of a file, or else of the root; ValueError without a root."""
     folder = paths.of(root)
@@ -272,6 +272,27 @@ def _tokenizer(root: str, file: str) -> Tokenizer:
         path = file or tokenizer_lib.in_folder(folder)
     with deadline.opening(path):
         return tokenizer_lib.open(path)
+
+
+def _open_corpus(
+    config: Config,
+    tokenizer: Tokenizer,
+    place: _Place,
+    tolerant: bool,
+    cache: str | pathlib.Path | None,
+) -> Corpus:
+    """The records of one source and their columns; says how long that took."""
+    start = time.perf_counter()
+    folder = paths.of(config.data.root) / place.folder
+    reader = ShardReader(folder, tolerant)
+    documents = column_cache.load(
+        folder, reader.manifest, tokenizer, config.model, place.choice, cache
+    )
+    log.info(
+        "%s: %d documents in %d shards, opened in %.2f s", place.folder, len(reader),
+        len(reader.manifest["shards"]), time.perf_counter() - start,
+    )  # fmt: skip
+    return Corpus(place.choice.source, reader, documents)
 
 
 def _fill(

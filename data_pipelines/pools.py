@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines import plan_cache
+from data_pipelines import mixture, plan_cache
 from data_pipelines.blocks import Block, Blocks
 from data_pipelines.chunks import LOSS_TOKENS, STATS
 from data_pipelines.memo import Memo
@@ -22,7 +22,7 @@ from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
 from data_pipelines.token_mixture import TokenMixture
 from data_pipelines.windows import Row
-from mmjax.config import Config
+from mmjax.config import Config, Data
 
 VERSION = 1  # of dealing: another version, other groups
 EMPTY = Row((), 0, 0)
@@ -48,6 +48,20 @@ def used_sources(config: Config) -> tuple[bool, ...]:
     """Of each source, whether it ever has a weight; the others need not exist."""
     lists = [config.mixture.weights, *(c.weights for c in config.mixture.schedule)]
     return tuple(any(weights) for weights in zip(*lists))
+
+
+def changeable_from(config: Config, step: int) -> int:
+    """`GlobalPlan.changeable_from` of the plan of a config, which need not be made."""
+    unit, schedule = config.mixture.unit, config.mixture.schedule
+    lists = [config.mixture.weights, *(change.weights for change in schedule)]
+    ahead = max(map(mixture.reach, lists)) if unit == "row" else TokenMixture.reach
+    return _changeable_from(config.data, ahead, step)
+
+
+def _changeable_from(data: Data, reach: int, step: int) -> int:
+    size = data.block_batches
+    ahead = -(-reach // data.rows_per_batch)
+    return -(-step // size) * size + ahead if step else 0
 
 
 class GlobalPlan:
@@ -90,7 +104,7 @@ class GlobalPlan:
             self.steps = config.steps
             self._mixture = _mixture(config, sources, known)
         self.digest = self._digest(weights)
-        self._planned = _planned(config) if not finite else []
+        self._planned = planned(config) if not finite else []
         batches = self.steps if finite else 0
         self._blocks = Blocks(self._mixture, (*sources, None), data, batches)
         self._dealt = Memo(self._blocks.deal, 4)
@@ -158,7 +172,7 @@ class GlobalPlan:
         size = self._data.block_batches
         first = step // size * size
         rows = self._rows_before(first).tolist()
-        mixture = self._mixture
+        dealt = self._mixture
         return {
             "step": first,
             "capacity": self.capacity,
@@ -168,8 +182,8 @@ class GlobalPlan:
                 for plan, k in zip(self.sources, rows)
                 if plan is not None
             },
-            "mixture": mixture.state_at(first * self._data.rows_per_batch)
-            if isinstance(mixture, TokenMixture)
+            "mixture": dealt.state_at(first * self._data.rows_per_batch)
+            if isinstance(dealt, TokenMixture)
             else None,
         }
 
@@ -179,9 +193,7 @@ class GlobalPlan:
         The blocks that these belong to stay as they are dealt, and rows are mixed with
         an eye on what is due soon.
         """
-        size = self._data.block_batches
-        ahead = -(-self._mixture.reach // self._data.rows_per_batch)
-        return -(-step // size) * size + ahead if step else 0
+        return _changeable_from(self._data, self._mixture.reach, step)
 
     def _digest(self, weights: Sequence[int]) -> str:
         used = [
@@ -293,7 +305,7 @@ def _loss_tokens(plan: SourcePlan, start: int, stop: int) -> np.ndarray:
     return plan.row_stats(start, stop)[:, LOSS_TOKENS]
 
 
-def _planned(config: Config) -> list[Any]:
+def planned(config: Config) -> list[Any]:
     """What a capacity is found for, beside what `digest` covers; fit for JSON."""
     changes = [
         [change.step, list(change.weights)] for change in config.mixture.schedule

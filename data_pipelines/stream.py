@@ -113,7 +113,7 @@ def empty(
         segments_ZRT=np.full(grid, PAD_SEGMENT, np.int32),
         positions_ZRT=np.zeros(grid, np.int32),
         images_ZRT=np.full(grid, NO_IMAGE, np.int32),
-        sources_ZR=np.zeros(grid[:2], np.int32),
+        sources_ZRT=np.zeros(grid, np.int32),
         pixels_ZChwc=recycler.empty((groups, slots, *square)),
         real_ZC=np.zeros((groups, slots), np.bool_),
     )

@@ -81,11 +81,11 @@ class Tally:
         for z, group in enumerate(groups):
             for fault in group:
                 row = z * chunks_ZR.shape[1] + fault.row
-                own = batch.sources_ZR.ravel()[:row] == fault.source
+                own = batch.sources_ZRT[..., 0].ravel()[:row] == fault.source
                 before = int(chunks_ZR.ravel()[:row][own].sum())
                 bad[fault.source].append((before + fault.segment - 1, fault))
         for source, watch in enumerate(watches):
-            count = int(chunks_ZR[batch.sources_ZR == source].sum())
+            count = int(chunks_ZR[batch.sources_ZRT[..., 0] == source].sum())
             places = [place for place, _ in bad[source]]
             passed = watch.take(count, places)
             if passed:

@@ -262,6 +262,11 @@ def image_cost(model: Model, width: np.ndarray, height: np.ndarray) -> ImageCost
     return ImageCost(ones, ones * model.connector.tokens)
 
 
+def image_cost_facts(model: Model) -> tuple[int, ...]:
+    """All of a model that `image_cost` follows from: equal facts, equal costs."""
+    return (model.connector.tokens,)
+
+
 def patches(vit: ViT) -> int:
     """Patches of one image (P)."""
     return (vit.image_size // vit.patch_size) ** 2

@@ -92,7 +92,8 @@ def set_up(
     trainable, _ = optim.partition(params, config.optim.frozen)
     make_sample_world(config)
     opened = pipelines.open(config, plan_cache(config, workdir), known)
-    for warning in limits.check(opened.plan, config.data.sources):
+    done = known["step"] if known else 0
+    for warning in limits.check(opened.plan, config.data.sources, done):
         log.warning(warning)
     train = stream(config, mesh, opened)
     return Run(config, workdir, mesh, model, train, frozenset(optim.flatten(trainable)))
@@ -202,11 +203,13 @@ def headline(run: Run) -> str:
 
 
 def write_config(run: Run) -> None:
-    """Writes config.json to the workdir."""
+    """Writes config.json to the workdir; a reader sees the old one or the new one."""
     if jax.process_index() == 0:
         run.workdir.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"config": resolved(run), **provenance()}, indent=2)
-        (run.workdir / "config.json").write_text(text + "\n")
+        part = run.workdir / "config.json.part"
+        part.write_text(text + "\n")
+        os.replace(part, run.workdir / "config.json")
 
 
 @functools.cache

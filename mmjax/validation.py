@@ -159,12 +159,9 @@ def _mixture_problems(config: Config) -> list[str]:
         for i, change in enumerate(config.mixture.schedule)
     ]
     for name, weights in changes:
-        if len(weights) != len(names):
-            problems.append(f"{name}={weights}: needs one a source, {names}")
-        elif any(not isinstance(w, int) or w < 0 for w in weights) or not any(weights):
-            problems.append(f"{name}={weights}: integers >= 0, not all 0")
-        elif sum(weights) > 1_000_000:
-            problems.append(f"{name}={weights}: the sum must be at most 1000000")
+        problem = weights_problem(weights, names)
+        if problem:
+            problems.append(f"{name}={problem}")
     steps = [change.step for change in config.mixture.schedule]
     if steps != sorted(set(steps)) or (steps and steps[0] < 1):
         problems.append(f"mixture.schedule: steps {steps} must ascend from 1 or more")
@@ -174,6 +171,17 @@ def _mixture_problems(config: Config) -> list[str]:
             f"steps={config.steps}"
         )
     return problems
+
+
+def weights_problem(weights: tuple[int, ...], names: list[str]) -> str:
+    """The weights and the rule that they break; "" where they break none."""
+    if len(weights) != len(names):
+        return f"{weights}: needs one a source, {names}"
+    if any(not isinstance(w, int) or w < 0 for w in weights) or not any(weights):
+        return f"{weights}: integers >= 0, not all 0"
+    if sum(weights) > 1_000_000:
+        return f"{weights}: the sum must be at most 1000000"
+    return ""
 
 
 def _layout_problems(config: Config) -> list[str]:

@@ -130,7 +130,7 @@ def test_every_host_counts_the_same_mixture_and_holds_its_part(world, hosts):
         for what, counts in opened.plan.counts(STEPS).items():
             assert np.array_equal(counts, planned[what]), what
         for batch in opened.batches(0, STEPS, share):
-            delivered += np.bincount(batch.sources_ZR.ravel(), minlength=3)
+            delivered += np.bincount(batch.sources_ZRT[..., 0].ravel(), minlength=3)
     assert np.array_equal(delivered, planned["rows"])
     exact = np.array(config.mixture.weights) / sum(config.mixture.weights)
     assert np.abs(delivered - exact * STEPS * 8).max() < 1

@@ -97,7 +97,7 @@ def test_a_group_is_what_a_plain_loop_makes(world, opened, materials):
             assert found == positions
             assert not batch.segments_ZRT[0, r, len(positions) :].any()
             assert not batch.loss_mask_ZRT[0, r, len(positions) :].any()
-            assert batch.sources_ZR[0, r] == planned.source
+            assert (batch.sources_ZRT[0, r] == planned.source).all()
             for picture in pictures:
                 expected = np.empty((16, 16, 3), np.uint8)
                 images.decode(picture.data, expected)

@@ -87,8 +87,8 @@ def test_what_is_delivered_is_what_is_planned(world, reference):
     for step, batch in enumerate(reference):
         counts = opened.plan.step_counts(step)
         for source in range(3):
-            own = batch.sources_ZR == source
-            assert own.sum() == counts["rows"][source]
+            own = batch.sources_ZRT == source
+            assert own[..., 0].sum() == counts["rows"][source]
             assert batch.loss_mask_ZRT[own].sum() == counts["loss_tokens"][source]
             assert (batch.segments_ZRT[own] > 0).sum() == counts["positions"][source]
             assert (batch.images_ZRT[own] >= 0).sum() == counts["image_tokens"][source]
@@ -97,7 +97,7 @@ def test_what_is_delivered_is_what_is_planned(world, reference):
         for z, r in itertools.product(range(2), range(4)):
             assert len(places[z][r]) == batch.segments_ZRT[z, r].max()
             for number, (source, document) in enumerate(places[z][r], start=1):
-                assert source == batch.sources_ZR[z, r]
+                assert source == batch.sources_ZRT[z, r, 0]
                 here = batch.segments_ZRT[z, r] == number
                 words = world.tokenizer
                 texts = opened.document(source, document).segments
@@ -142,7 +142,7 @@ def test_a_source_without_weight_need_not_exist(world):
     config.mixture = Mixture(weights=(1, 0, 1))
     opened = pipeline.open(config)
     (batch,) = opened.batches(0, 1)
-    assert set(np.unique(batch.sources_ZR)) == {0, 2}
+    assert set(np.unique(batch.sources_ZRT)) == {0, 2}
     with pytest.raises(ValueError, match="source 1 has no weight"):
         opened.document(1, 0)
     config.mixture.schedule = (WeightChange(5, (1, 1, 1)),)
