@@ -168,6 +168,26 @@ class Pipeline:
         """
         return self._tally.of(step)
 
+    @property
+    def rows_per_batch(self) -> int:
+        """B."""
+        return self.plan.groups_per_batch * self._materials.shape.rows
+
+    def row(self, step: int, number: int) -> Batch:
+        """One row of a batch alone, as a group of one row that has its images only.
+
+        Raises ValueError as `batches` does, but bears any number of bad documents.
+        """
+        z, r = divmod(number, self._materials.shape.rows)
+        planned = self.plan.group(step, z)[r]
+        slots = planned.row.slots
+        share = Share((0, 1), (0, 1), (0, slots))
+        out = stream.empty(
+            1, self._materials.shape, self.tokenizer.pad, 1, slots, self._recycler
+        )
+        materialize.assemble(self._materials, [planned], share, out)
+        return out
+
     def documents_of(self, step: int) -> list[list[tuple[tuple[int, int], ...]]]:
         """(source, document) of each chunk of a batch, by group and row; segment order.
 
