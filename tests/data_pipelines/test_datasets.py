@@ -108,8 +108,8 @@ def test_rows_can_be_sliced_and_filtered(opened):
     np.testing.assert_array_equal(
         rows[3].tokens_T, datasets.rows(opened)[2 * 8 + 3].tokens_T
     )
-    captions = rows.filter(lambda row: row.source == 0)
-    assert all(row is None or row.source == 0 for row in captions)
+    captions = rows.filter(lambda row: row.sources_T[0] == 0)
+    assert all(row is None or row.sources_T[0] == 0 for row in captions)
     assert len(datasets.rows(opened)) == opened.steps * 8
 
 
