@@ -117,7 +117,8 @@ class _Rows:
         step, row = divmod(index, self._pipeline.rows_per_batch)
         found = self._pipeline.row(self._start + step, row)
         *columns, pixels_ZChwc, _ = found
-        return PackedRow(*(column[0, 0] for column in columns), pixels_ZChwc[0])
+        fields = [column[0, 0] for column in columns]
+        return PackedRow(*fields, pixels_Ihwc=pixels_ZChwc[0])
 
 
 class Batches(grain.IterDataset[Batch]):
