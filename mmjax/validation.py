@@ -25,9 +25,9 @@ def validate(config: Config) -> None:
 MAY_BE_ZERO = {
     "config.seed", "config.max_hours", "model.z_loss", "data.seed",
     "data.pool_capacity", "data.max_images_per_row", "data.workers",
-    "data.sample_world.seed", "optim.warmup_steps", "optim.weight_decay",
-    "optim.final_lr_ratio", "optim.b1", "optim.b2", "checkpoint.keep_every",
-    "evaluation.every", "evaluation.samples",
+    "data.max_bad_share", "data.sample_world.seed", "optim.warmup_steps",
+    "optim.weight_decay", "optim.final_lr_ratio", "optim.b1", "optim.b2",
+    "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
 }  # fmt: skip
 
 
@@ -51,6 +51,9 @@ def _number_problems(config: Config) -> list[str]:
         elif value < 0 or (value == 0 and name not in MAY_BE_ZERO):
             rule = "not be negative" if name in MAY_BE_ZERO else "be positive"
             problems.append(f"{name}={value}: must {rule}")
+    if config.data.max_bad_share > 1:
+        value = config.data.max_bad_share
+        problems.append(f"data.max_bad_share={value:g}: must be at most 1")
     mesh = config.mesh
     if (mesh.data, mesh.fsdp, mesh.tensor).count(-1) > 1:
         problems.append("mesh: at most one axis may be -1")
@@ -67,6 +70,7 @@ def _choice_problems(config: Config) -> list[str]:
         ("model.attention", model.attention, config_lib.ATTENTIONS),
         ("model.dtype", model.dtype, config_lib.DTYPES),
         ("mixture.unit", config.mixture.unit, config_lib.UNITS),
+        ("data.on_bad_record", config.data.on_bad_record, config_lib.BAD_RECORDS),
     ]
     choices += [
         (f"data.sources[{i}].beyond", source.beyond, config_lib.EPOCH_POLICIES)

@@ -222,7 +222,7 @@ def test_before_the_step_is_compiled_a_pool_group_may_get_more_slots(run):
     assert decided.run.train.shapes.real_ZC.shape[1] == capacity
     (batch,) = decided.run.train.pipeline.batches(7, 8)
     assert batch.real_ZC.shape[1] == capacity
-    assert (np.asarray(batch.sources_ZR) == 0).mean() > 0.8
+    assert (np.asarray(batch.sources_ZRT) == 0).mean() > 0.8
 
 
 def test_a_step_in_the_past_is_the_first_that_is_possible_and_a_later_one_is_kept(run):

@@ -19,8 +19,8 @@ KEYS = {
     "loss_by_source", "tokens_per_second", "images_per_second", "flops_per_second",
     "mfu", "data_wait_share", "pool_fill", "token_fill", "heldout_loss",
     "heldout_tokens", "questions", "accuracy", "baseline", "accuracy_low",
-    "accuracy_high", "accuracy_images_exchanged", "mixture", "schedule",
-    "delivered",
+    "accuracy_high", "accuracy_images_exchanged", "mixture", "mixture_unit", "schedule",
+    "delivered", "faults",
 }  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def results(**changes) -> report.Results:
             "interleaved": {"rows": 9.0, "images": 80.0},
             "text": {"rows": 2.0, "images": 0.0},
         },
+        faults={},
         heldout={"captions": SourceLoss(30.0, 20), "text": SourceLoss(0.0, 0)},
         questions={
             "colour": Score(50, 0.96, 0.87, 0.99, 0.2, 50, 0.18),
