@@ -25,7 +25,8 @@ from mmjax import config as config_lib
 from mmjax.config import Config
 from mmjax.mixture_files import Request
 
-COUNTED = {"row": "rows", "loss_token": "loss_tokens"}  # by mixture.unit
+# What is counted, by mixture.unit.
+COUNTED = {"row": "rows", "loss_token": "loss_tokens", "document": "documents"}
 
 
 class Seen(NamedTuple):
