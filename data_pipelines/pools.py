@@ -60,7 +60,11 @@ def changeable_from(config: Config, step: int) -> int:
     """`GlobalPlan.changeable_from` of the plan of a config, which need not be made."""
     unit, schedule = config.mixture.unit, config.mixture.schedule
     lists = [config.mixture.weights, *(change.weights for change in schedule)]
-    ahead = max(map(mixture.reach, lists)) if unit == "row" else TokenMixture.reach
+    if unit == "document":
+        lists = [(1,)]  # all rows are of the merged sources
+    ahead = (
+        TokenMixture.reach if unit == "loss_token" else max(map(mixture.reach, lists))
+    )
     return _changeable_from(config.data, ahead, step)
 
 

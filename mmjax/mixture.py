@@ -4,7 +4,7 @@
     python -m mmjax.mixture --workdir=runs/a
 
 The first asks for other weights, from a step on or as soon as possible: the run takes
-the request up at its next log line, or when it is started again, and changes no batch
+the request up at its next log line, or when it is started again, and alters no batch
 that it has made. The second prints the schedule of weights, what is waiting, what was
 refused and why, and what every source has delivered beside what the weights ask.
 """
@@ -25,7 +25,8 @@ from mmjax import config as config_lib
 from mmjax.config import Config
 from mmjax.mixture_files import Request
 
-COUNTED = {"row": "rows", "loss_token": "loss_tokens"}  # by mixture.unit
+# What is counted, by mixture.unit.
+COUNTED = {"row": "rows", "loss_token": "loss_tokens", "document": "documents"}
 
 
 class Seen(NamedTuple):
@@ -89,7 +90,7 @@ def ask(workdir: pathlib.Path, seen: Seen, wish: Request) -> Iterator[str]:
     yield f"request {request}: weights {schedule.shown(wish.weights, config)}"
     yield (
         f"the run, last seen at step {seen.step}, takes it up at its next log line, or "
-        "when it is started again"
+        "at its newest checkpoint when it is started again"
     )
     step = max(first, wish.step)
     soon = f" (step {wish.step} is too soon)" if 0 < wish.step < first else ""

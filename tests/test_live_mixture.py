@@ -22,6 +22,7 @@ from mmjax import (
     live_mixture,
     metrics,
     mixture_files,
+    resuming,
     run_setup,
     schedule,
     train,
@@ -232,6 +233,28 @@ def test_a_step_in_the_past_is_the_first_that_is_possible_and_a_later_one_is_kep
         decided = live_mixture.decide(run, "a", wish, 1, compiled=True)
         assert decided.change.step == step
         assert schedule.parts(decided.run.config.mixture)[1:] == [(step, wish.weights)]
+
+
+def test_a_source_that_a_change_leaves_without_weight_is_not_missed_when_resuming(
+    world, tmp_path
+):
+    """Its only part was to come, so the next start doesn't open it."""
+    part = (WeightChange(5, (0, 0, 1)),)
+    made = make_config(world, mixture=Mixture((1, 1, 0), part))
+    run = run_setup.set_up(made, tmp_path)
+    decided = live_mixture.decide(run, "a", Request((1, 2, 0), 5), 1, compiled=True)
+    change = decided.change
+    meta = resuming.meta(decided.run, [change], 2, {}, 0.0)
+    saved = json.loads(json.dumps(meta))["data"]
+    assert set(saved["sources"]) == {"captions", "interleaved"}
+    assert saved["schedule"] == [[0, [1, 1, 0]], [5, [1, 2, 0]]]
+    assert saved["changes"] == [["a", 5, [1, 2, 0]]]
+    again = run_setup.set_up(
+        schedule.merged(made, [change]), tmp_path, saved["known"]
+    ).train.pipeline.plan
+    assert again.sources[2] is None
+    assert again.digest == saved["digest"]
+    assert again.rows_of(6) == decided.run.train.pipeline.plan.rows_of(6)
 
 
 def test_a_file_that_has_not_changed_is_not_read_again(run, tmp_path, monkeypatch):

@@ -115,3 +115,7 @@ def test_the_program_ends_with_one_line_and_status_2(workdir):
     assert done.returncode == 2
     assert done.stderr.startswith("mmjax: error: --weights=(1,): needs one a source")
     assert done.stderr.count("\n") == 1
+
+
+def test_every_unit_of_a_mixture_has_a_count():
+    assert set(mixture.COUNTED) == set(config_lib.UNITS)

@@ -52,7 +52,7 @@ def run_live(config, wishes):
     return delivered, config, current.plan
 
 
-@pytest.mark.parametrize("unit", ["row", "loss_token"])
+@pytest.mark.parametrize("unit", ["row", "loss_token", "document"])
 @pytest.mark.parametrize("seed", range(4))
 def test_live_changes_deliver_what_the_same_schedule_delivers_from_the_start(
     unit, seed
@@ -85,7 +85,7 @@ def test_rows_stay_within_one_of_the_weights_at_every_prefix_across_live_changes
     given = np.zeros(3)
     for step, batch in enumerate(delivered):
         weights = np.array([w for start, w in parts if start <= step][-1])
-        for source, _ in batch:
+        for source, *_ in batch:
             asked += weights / weights.sum()
             given[source] += 1
             assert np.abs(given - asked).max() < 1 + 1e-9
@@ -93,7 +93,12 @@ def test_rows_stay_within_one_of_the_weights_at_every_prefix_across_live_changes
 
 def test_the_first_changeable_step_of_a_config_is_that_of_its_plan():
     changes = (WeightChange(9, (30, 5, 1)),)
-    for schedule_, unit in ((), "row"), (changes, "row"), (changes, "loss_token"):
+    for schedule_, unit in (
+        ((), "row"),
+        (changes, "row"),
+        (changes, "loss_token"),
+        (changes, "document"),
+    ):
         config = with_unit(make_config(schedule=schedule_), unit)
         plan = plan_samples.make(config)
         for step in (0, 1, 6, 7, 13):
