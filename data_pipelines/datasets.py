@@ -32,7 +32,7 @@ class PackedRow(NamedTuple):
     segments_T: Int32[np.ndarray, "T"]
     positions_T: Int32[np.ndarray, "T"]
     images_T: Int32[np.ndarray, "T"]  # token images % Q of the row's image images // Q
-    source: int  # place in config.data.sources
+    sources_T: Int32[np.ndarray, "T"]  # place in config.data.sources
     pixels_Ihwc: UInt8[np.ndarray, "I h w c"]
 
 
@@ -116,10 +116,9 @@ class _Rows:
     def __getitem__(self, index: int) -> PackedRow:
         step, row = divmod(index, self._pipeline.rows_per_batch)
         found = self._pipeline.row(self._start + step, row)
-        *columns, sources_ZR, pixels_ZChwc, _ = found
+        *columns, pixels_ZChwc, _ = found
         return PackedRow(
             *(column[0, 0] for column in columns),
-            source=int(sources_ZR[0, 0]),
             pixels_Ihwc=pixels_ZChwc[0],
         )
 

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import logging
 import pathlib
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -33,6 +34,8 @@ from data_pipelines.tokenizer import Tokenizer
 from data_pipelines.wording import Choice
 from mmjax.batch import Batch, Share
 from mmjax.config import Config
+
+log = logging.getLogger(__name__)
 
 
 def open(

@@ -6,6 +6,8 @@ import logging
 import pathlib
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from data_pipelines import faults as faults_lib
 from data_pipelines.faults import Fault, Limits, Watch
 from mmjax.batch import Batch
@@ -76,18 +78,18 @@ class Tally:
         watches: Sequence[Watch],
     ) -> None:
         """Hands each source's documents and the bad ones among them to its watch."""
-        chunks_ZR = batch.segments_ZRT.max(axis=-1)
+        begins_ZRT = (batch.positions_ZRT == 0) & (batch.segments_ZRT > 0)
+        sources = batch.sources_ZRT[begins_ZRT]  # of the chunks, in order
         bad: dict[int, list[tuple[int, Fault]]] = collections.defaultdict(list)
         for z, group in enumerate(groups):
             for fault in group:
-                row = z * chunks_ZR.shape[1] + fault.row
-                own = batch.sources_ZRT[..., 0].ravel()[:row] == fault.source
-                before = int(chunks_ZR.ravel()[:row][own].sum())
-                bad[fault.source].append((before + fault.segment - 1, fault))
+                rows = begins_ZRT[:z].sum() + begins_ZRT[z, : fault.row].sum()
+                before = sources[: int(rows) + fault.segment - 1]
+                place = np.count_nonzero(before == fault.source)
+                bad[fault.source].append((place, fault))
         for source, watch in enumerate(watches):
-            count = int(chunks_ZR[batch.sources_ZRT[..., 0] == source].sum())
             places = [place for place, _ in bad[source]]
-            passed = watch.take(count, places)
+            passed = watch.take(np.count_nonzero(sources == source), places)
             if passed:
                 place, figures = passed
                 last = next(fault for at, fault in bad[source] if at == place)

@@ -81,10 +81,10 @@ def test_rows_are_those_of_the_batches(opened, reference):
         step, place = divmod(number, 8)
         z, r = divmod(place, 4)
         row, batch = rows[number], reference[step]
-        for name in ("tokens", "targets", "loss_mask", "segments", "positions"):
+        names = "tokens targets loss_mask segments positions sources"
+        for name in names.split():
             field = getattr(batch, f"{name}_ZRT")
             np.testing.assert_array_equal(getattr(row, f"{name}_T"), field[z, r])
-        assert row.source == batch.sources_ZR[z, r]
         # Its images are those of its slots, and its indices point to them.
         slots = batch.images_ZRT[z, r] // 4
         used = np.unique(slots[slots >= 0])
@@ -102,8 +102,8 @@ def test_rows_can_be_sliced_and_filtered(opened):
     np.testing.assert_array_equal(
         rows[3].tokens_T, datasets.rows(opened)[2 * 8 + 3].tokens_T
     )
-    captions = rows.filter(lambda row: row.source == 0)
-    assert all(row is None or row.source == 0 for row in captions)
+    captions = rows.filter(lambda row: row.sources_T[0] == 0)
+    assert all(row is None or row.sources_T[0] == 0 for row in captions)
     assert len(datasets.rows(opened)) == opened.steps * 8
 
 
