@@ -91,8 +91,9 @@ def rows_table(what: str, root: str, args: argparse.Namespace) -> None:
 def loaders_table(what: str, root: str, args: argparse.Namespace) -> None:
     """Ours against the loaders that users know."""
     size = args.image_size[-1] if args.image_size else 336 if args.images else 64
+    count = min(args.rounds, 3)
     task = f"loaders at {size} px, rows of {args.row_tokens} tokens: {what}"
-    print(f"\n{task}; medians of {args.rounds} rounds, rates per CPU second")
+    print(f"\n{task}; medians of {count} rounds, rates per CPU second")
     setup = Setup(
         root=root, folder=f"{root}/loaders", documents=0, image_size=size,
         image_tokens=args.image_tokens, row_tokens=args.row_tokens, rows=8, seed=0,
@@ -100,7 +101,7 @@ def loaders_table(what: str, root: str, args: argparse.Namespace) -> None:
     )  # fmt: skip
     reader = shards.ShardReader(f"{root}/captions/train")
     photos = (as_photo(reader.document(number)) for number in range(len(reader)))
-    for line in compare.table(photos, setup, args.rounds):
+    for line in compare.table(photos, setup, count):
         print(line, flush=True)
 
 

@@ -70,8 +70,9 @@ def assemble(
         if row is not None:
             out.sources_ZRT[0, row] = planned.source
         at = 0
-        for segment, chunk in enumerate(planned.row.chunks, start=1):
-            corpus = materials.corpora[planned.source]
+        chunks = zip(planned.of_chunks(), planned.row.chunks)
+        for segment, (source, chunk) in enumerate(chunks, start=1):
+            corpus = materials.corpora[source]
             assert corpus is not None
             places = _places(corpus.documents, chunk, slot)
             held = max(slot, first) < min(places.stop, stop)
@@ -87,13 +88,12 @@ def assemble(
             if row is None:
                 continue
             if reason:
-                faults.append(
-                    Fault(planned.source, chunk.document, reason, row, segment)
-                )
+                faults.append(Fault(source, chunk.document, reason, row, segment))
             if document is None:
                 stream.lay_nothing(out, row, at, segment, chunk)
             else:
                 stream.lay(out, row, at, segment, document.stream, chunk)
+            out.sources_ZRT[0, row, at : at + chunk.stop - chunk.start] = source
             at += chunk.stop - chunk.start
     _clear(out)
     return faults

@@ -39,13 +39,6 @@ class State(NamedTuple):
     stats: tuple[tuple[int, ...], ...]  # STATS of each source before it
 
 
-class Part(NamedTuple):
-    """A chunk of a row, and the source of its document."""
-
-    source: int
-    chunk: windows.Chunk
-
-
 class _Window(NamedTuple):
     """A packed window."""
 
@@ -81,14 +74,14 @@ class MergedPlan:
         self._states = [first if state is None else _read(state)]
         self._window = Memo(self._pack, 256)
 
-    def row(self, k: int) -> tuple[tuple[Part, ...], Row]:
-        """The parts of row k, and the row as one."""
+    def row(self, k: int) -> tuple[tuple[int, ...], Row]:
+        """Row k, and the source of each of its chunks."""
         window, place = self._find(k)
         packed = window.packed
         row = packed.row(place)
         ids = packed.order[packed.row_start[place] : packed.row_start[place + 1]]
         sources = window.sources[packed.table.document[ids]].tolist()
-        return tuple(map(Part, sources, row.chunks)), row
+        return tuple(sources), row
 
     def row_stats(self, start: int, stop: int) -> np.ndarray:
         """STATS of each row in [start, stop), int64 [stop - start, len(STATS)]."""
@@ -103,6 +96,18 @@ class MergedPlan:
     def row_images(self, start: int, stop: int) -> np.ndarray:
         """Pool slots of each row in [start, stop), int64 [stop - start]."""
         return self.row_stats(start, stop)[:, SLOTS]
+
+    def slots_before(self, k: int) -> int:
+        """Pool slots of the first k rows together."""
+        return int(self.sums_before(k)[:, SLOTS].sum())
+
+    def row_sums(self, rows: np.ndarray) -> np.ndarray:
+        """STATS of these rows together by source, int64 [sources, len(STATS)]."""
+        sums = np.zeros((len(self.plans), len(STATS)), np.int64)
+        for k in rows.tolist():
+            window, place = self._find(k)
+            sums += window.before[place + 1] - window.before[place]
+        return sums
 
     def sums_before(self, k: int) -> np.ndarray:
         """STATS of the first k rows by source, int64 [sources, len(STATS)]."""

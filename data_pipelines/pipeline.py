@@ -194,7 +194,13 @@ class Pipeline:
         The first is segment 1 of its row.
         """
         return [
-            [tuple((row.source, c.document) for c in row.row.chunks) for row in group]
+            [
+                tuple(
+                    (source, chunk.document)
+                    for source, chunk in zip(row.of_chunks(), row.row.chunks)
+                )
+                for row in group
+            ]
             for group in self.plan.rows_of(step)
         ]
 

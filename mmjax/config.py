@@ -18,7 +18,7 @@ ATTENTIONS = ("blocked", "reference")
 CONNECTORS = ("average_pool", "mlp", "perceiver")
 DTYPES = ("bfloat16", "float32")
 REMATS = ("none", "dots", "full")
-UNITS = ("row", "loss_token")
+UNITS = ("row", "loss_token", "document")
 EPOCH_POLICIES = ("warn", "stop")
 BAD_RECORDS = ("stop", "mask")
 

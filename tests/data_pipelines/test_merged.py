@@ -28,7 +28,9 @@ def plans(layout=LAYOUT, unused=()):
 
 
 def parts_of(plan, rows):
-    return [part for k in range(rows) for part in plan.row(k)[0]]
+    """(source, chunk) of all chunks of the first rows."""
+    found = (plan.row(k) for k in range(rows))
+    return [part for sources, row in found for part in zip(sources, row.chunks)]
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -60,9 +62,9 @@ def test_across_changes_a_prefix_stays_within_one_window():
 def test_each_source_is_gone_through_whole_before_it_begins_again():
     plan = MergedPlan(plans(), (1, 1, 1))
     taken = [[], [], []]
-    for part in parts_of(plan, 900):
-        if part.chunk.start == 0:
-            taken[part.source].append(part.chunk.document)
+    for source, chunk in parts_of(plan, 900):
+        if chunk.start == 0:
+            taken[source].append(chunk.document)
     for size, found in zip(SIZES, taken):
         # Windows pack their documents in another order than they are drawn in.
         counts = collections.Counter(found)
@@ -76,11 +78,11 @@ def test_no_position_is_lost_and_no_row_exceeds_its_limits():
     seen = collections.defaultdict(list)
     end = next(k for k in range(1, 999) if plan.known(k)[0] == 3)  # of three windows
     for k in range(end):
-        parts, row = plan.row(k)
-        assert row.positions == sum(p.chunk.stop - p.chunk.start for p in parts)
+        sources, row = plan.row(k)
+        assert row.positions == sum(c.stop - c.start for c in row.chunks)
         assert row.positions <= LAYOUT.row_tokens
         assert row.slots <= LAYOUT.max_images
-        for source, chunk in parts:
+        for source, chunk in zip(sources, row.chunks):
             seen[source, chunk.document] += range(chunk.start, chunk.stop)
     assert len(seen) == 3 * LAYOUT.window
     for (source, number), positions in seen.items():
@@ -95,7 +97,10 @@ def test_sums_are_those_of_the_rows():
     assert stats.sum(axis=0).tolist() == sums.sum(axis=0).tolist()
     assert plan.row_images(5, 120).tolist() == stats[:, STATS.index("slots")].tolist()
     documents = collections.Counter(
-        p.source for k in range(5, 120) for p in plan.row(k)[0] if p.chunk.start == 0
+        source
+        for k in range(5, 120)
+        for source, chunk in zip(plan.row(k)[0], plan.row(k)[1].chunks)
+        if chunk.start == 0
     )
     assert [documents[s] for s in range(3)] == sums[
         :, STATS.index("documents")
@@ -117,6 +122,6 @@ def test_a_run_goes_on_from_what_is_known(k):
 
 def test_a_source_without_weight_need_not_exist():
     plan = MergedPlan(plans(unused=(1,)), (3, 0, 1))
-    assert {part.source for part in parts_of(plan, 50)} == {0, 2}
+    assert {source for source, _ in parts_of(plan, 50)} == {0, 2}
     copy = pickle.loads(pickle.dumps(plan))
     assert [copy.row(k) for k in range(50)] == [plan.row(k) for k in range(50)]

@@ -240,3 +240,25 @@ def test_closing_early_ends_the_reading(world):
     batches.close()
     with pytest.raises(StopIteration):
         next(batches)
+
+
+def test_mixed_rows_say_the_source_of_every_position(world):
+    config = world.config()
+    config.mixture = Mixture(weights=(3, 1, 1), unit="document")
+    opened = pipeline.open(config)
+    (batch,) = opened.batches(0, 1)
+    counts = opened.plan.step_counts(0)
+    used = batch.segments_ZRT > 0
+    for source in range(3):
+        own = used & (batch.sources_ZRT == source)
+        assert own.sum() == counts["positions"][source]
+        assert (batch.loss_mask_ZRT & own).sum() == counts["loss_tokens"][source]
+    places = opened.documents_of(0)
+    for z, r in itertools.product(range(2), range(4)):
+        for number, (source, document) in enumerate(places[z][r], start=1):
+            here = batch.segments_ZRT[z, r] == number
+            assert set(batch.sources_ZRT[z, r][here]) == {source}
+            texts = opened.document(source, document).segments
+            whole = "".join(s.text for s in texts if isinstance(s, Text))
+            assert world.tokenizer.decode(batch.tokens_ZRT[z, r][here]) in whole
+    assert len({source for group in places for row in group for source, _ in row}) > 1
