@@ -47,6 +47,7 @@ def summary() -> dict:
         "accuracy_images_exchanged": {"colour": 0.2, "yes_no": 0.5, "cloze": None},
         "mixture": sources,
         "faults": {},
+        "schedule": [[0, [45, 45, 10]]],
         "delivered": {
             source: {
                 "rows": 6400 * share, "row_share": share, "documents": 9000.0,
