@@ -6,8 +6,6 @@ import logging
 import pathlib
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from data_pipelines import faults as faults_lib
 from data_pipelines.faults import Fault, Limits, Watch
 from mmjax.batch import Batch
@@ -85,11 +83,11 @@ class Tally:
             for fault in group:
                 rows = begins_ZRT[:z].sum() + begins_ZRT[z, : fault.row].sum()
                 before = sources[: int(rows) + fault.segment - 1]
-                place = np.count_nonzero(before == fault.source)
+                place = int((before == fault.source).sum())
                 bad[fault.source].append((place, fault))
         for source, watch in enumerate(watches):
             places = [place for place, _ in bad[source]]
-            passed = watch.take(np.count_nonzero(sources == source), places)
+            passed = watch.take(int((sources == source).sum()), places)
             if passed:
                 place, figures = passed
                 last = next(fault for at, fault in bad[source] if at == place)
