@@ -137,14 +137,15 @@ def take(documents: Documents, numbers: np.ndarray) -> Documents:
         segment_image=documents.segment_image[where],
         segment_slots=documents.segment_slots[where],
         segment_loss=documents.segment_loss[where],
-        totals=None,
+        totals=None if documents.totals is None else documents.totals[numbers],
         summary=None,
         folder="",
     )
 
 
 def join(parts: Sequence[Documents]) -> Documents:
-    """The documents of several one after the other; only what `chunk` needs of them."""
+    """The documents of several one after the other; only what packing needs of them."""
+    totals = [part.totals for part in parts if part.totals is not None]
     starts, offset = [np.zeros(1, np.int64)], 0
     for part in parts:
         starts.append(part.segment_start[1:] + offset)
@@ -155,6 +156,7 @@ def join(parts: Sequence[Documents]) -> Documents:
         segment_image=np.concatenate([part.segment_image for part in parts]),
         segment_slots=np.concatenate([part.segment_slots for part in parts]),
         segment_loss=np.concatenate([part.segment_loss for part in parts]),
+        totals=np.concatenate(totals) if len(totals) == len(parts) else None,
     )
 
 

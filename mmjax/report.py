@@ -13,7 +13,8 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
     accuracy, baseline         {type: share}; of exact answers, of the commonest answer
     accuracy_low, accuracy_high                         {type: 95 % interval}
     accuracy_images_exchanged  {type: share or null}; null: there is no image
-    mixture                    {source: configured share of packed rows}, of all parts
+    mixture                    {source: configured share of the unit}, of all parts
+    mixture_unit               what a share is of: row, loss_token or document
     schedule                   [[first step, weights of the sources]], as it was run
     delivered                  {source: {rows, row_share, documents, images, slots,
                                positions, text_tokens, image_tokens, loss_tokens,
@@ -113,6 +114,7 @@ def summary(results: Results, records: Sequence[Mapping[str, Any]]) -> dict[str,
             kind: s.exchanged_accuracy for kind, s in scores.items()
         },
         "mixture": configured_shares(results.config, results.steps),
+        "mixture_unit": results.config.mixture.unit,
         "schedule": _schedule(results.config, results.steps),
         "delivered": _delivered(results.delivered),
         "faults": {source: dict(found) for source, found in results.faults.items()},
@@ -133,9 +135,12 @@ def _excess(
 ) -> dict[str, list[tuple[int, float]]]:
     """Rows delivered beyond those configured, by source: (step, rows) of each record.
 
-    Below 1 in size at every step, since rows come whole.
+    Below 1 in size at every step, since rows come whole. Nothing where weights are
+    shares of something else.
     """
     points: dict[str, list[tuple[int, float]]] = {}
+    if config.mixture.unit != "row":
+        return points
     for record in records:
         for source, rows in schedule.expected_rows(config, record["step"]).items():
             given = record.get(f"delivered/{source}/rows")
@@ -145,7 +150,10 @@ def _excess(
 
 
 def configured_shares(config: Config, steps: int) -> dict[str, float]:
-    """Share of packed rows that the config asks for, over the steps done."""
+    """Share of the mixture's unit that the config asks for, over the steps done.
+
+    Parts of a schedule count by their steps, whatever the unit.
+    """
     rows = schedule.expected_rows(config, max(1, steps))
     total = sum(rows.values())
     return {name: count / total for name, count in rows.items()}

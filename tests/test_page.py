@@ -45,9 +45,9 @@ def summary() -> dict:
         "accuracy_high": {kind: share + 0.04 for kind, share in KINDS.items()},
         "baseline": dict.fromkeys(KINDS, 0.3),
         "accuracy_images_exchanged": {"colour": 0.2, "yes_no": 0.5, "cloze": None},
+        "mixture_unit": "row", "schedule": [[0, [45, 45, 10]]],
         "mixture": sources,
         "faults": {},
-        "schedule": [[0, [45, 45, 10]]],
         "delivered": {
             source: {
                 "rows": 6400 * share, "row_share": share, "documents": 9000.0,

@@ -19,7 +19,7 @@ KEYS = {
     "loss_by_source", "tokens_per_second", "images_per_second", "flops_per_second",
     "mfu", "data_wait_share", "pool_fill", "token_fill", "heldout_loss",
     "heldout_tokens", "questions", "accuracy", "baseline", "accuracy_low",
-    "accuracy_high", "accuracy_images_exchanged", "mixture", "schedule",
+    "accuracy_high", "accuracy_images_exchanged", "mixture", "mixture_unit", "schedule",
     "delivered", "faults",
 }  # fmt: skip
 
