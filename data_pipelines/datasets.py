@@ -32,7 +32,7 @@ class PackedRow(NamedTuple):
     segments_T: Int32[np.ndarray, "T"]
     positions_T: Int32[np.ndarray, "T"]
     images_T: Int32[np.ndarray, "T"]  # token images % Q of the row's image images // Q
-    sources_T: Int32[np.ndarray, "T"]  # places in config.data.sources
+    sources_T: Int32[np.ndarray, "T"]  # place in config.data.sources
     pixels_Ihwc: UInt8[np.ndarray, "I h w c"]
 
 

@@ -7,7 +7,7 @@ from data_pipelines import stream
 from mmjax.batch import Share
 from mmjax.config import Config
 
-_COLUMNS = 5 * 4 + 1  # bytes of a position: five int32 and a bool
+_COLUMNS = 6 * 4 + 1  # bytes of a position: six int32 and a bool
 
 
 class Held(NamedTuple):
@@ -43,4 +43,4 @@ def group_bytes(config: Config, capacity: int, share: Share) -> int:
     shape = stream.shape_of(config, capacity)
     rows, slots = (high - low for low, high in (share.rows, share.slots))
     pixels = math.prod((shape.image_size, shape.image_size, 3))
-    return rows * (shape.row_tokens * _COLUMNS + 4) + slots * (pixels + 1)
+    return rows * shape.row_tokens * _COLUMNS + slots * (pixels + 1)

@@ -6,9 +6,6 @@ there, so the same documents give the same bytes, whatever engine wrote them.
 
 import bisect
 import collections
-import concurrent.futures
-import contextvars
-import functools
 import hashlib
 import itertools
 import json
@@ -24,7 +21,7 @@ from array_record.python import (
 )
 
 import mmjax
-from data_pipelines import deadline, paths, records, retry
+from data_pipelines import deadline, paths, records, retry, shard_files
 from data_pipelines.faults import BadRecordError
 from data_pipelines.records import Document, Image, Text
 
@@ -34,7 +31,6 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 _MAX_KINDS = 256  # an index stores a kind in one byte
 _OPEN_FILES = 64  # shards that a reader holds open
-_STATS = 32  # files of an object store that are asked for at a time
 _NONE: collections.Counter[str] = collections.Counter()
 
 
@@ -183,13 +179,6 @@ def read_manifest(directory: str | pathlib.Path) -> dict:
     return manifest
 
 
-def open_shard(path: pathlib.Path) -> array_record_module.ArrayRecordReader:
-    """A reader of one shard's file; not `ok()` where it isn't a whole one."""
-    # The defaults read ahead: a waste where records are read in any order.
-    options = "readahead_buffer_size:0,max_parallelism:0"
-    return array_record_module.ArrayRecordReader(str(path), options)
-
-
 class ShardReader:
     """Records of a folder of shards by global number. Picklable and thread-safe.
 
@@ -213,7 +202,7 @@ class ShardReader:
         self._files = [info["file"] for info in infos]
         counts = (info["records"] for info in infos)
         self._starts = list(itertools.accumulate(counts, initial=0))
-        for problem in _problems(self.directory, infos):
+        for problem in shard_files.problems(self.directory, infos):
             if not tolerant:
                 raise ValueError(problem)
             log.warning("%s: its records are bad", problem)
@@ -308,39 +297,8 @@ class ShardReader:
         with self._lock:
             reader = self._open.pop(shard, None)
             if reader is None:
-                reader = open_shard(self.directory / self._files[shard])
+                reader = shard_files.open_shard(self.directory / self._files[shard])
                 if len(self._open) >= _OPEN_FILES:
                     self._open.popitem(last=False)  # closed when its last reader ends
             self._open[shard] = reader
             return reader
-
-
-def _problems(directory: pathlib.Path, infos: Sequence[dict]) -> list[str]:
-    """What is wrong with the files of a manifest's shards."""
-    check = functools.partial(_problem, directory)
-    if not paths.scheme(directory):
-        return [problem for problem in map(check, infos) if problem]
-    if infos:
-        path = directory / infos[0]["file"]
-        with deadline.opening(path):
-            open_shard(path)  # array_record's own way to the store
-    with concurrent.futures.ThreadPoolExecutor(_STATS) as pool:
-        run = contextvars.copy_context().copy
-        found = pool.map(lambda info: run().run(check, info), infos)
-        return [problem for problem in found if problem]
-
-
-def _problem(directory: pathlib.Path, info: dict) -> str:
-    """What is wrong with the file of a shard; empty if nothing is."""
-    path, expected = directory / info["file"], info["bytes"]
-    with deadline.opening(path):
-        try:
-            size = paths.size(path)
-        except FileNotFoundError:
-            return f"{path}: missing, but the manifest lists it"
-        except OSError as error:
-            return f"{path}: can't be read ({error})"
-    if size == expected:
-        return ""
-    state = "truncated" if size < expected else "another file"
-    return f"{path}: {size} bytes, the manifest says {expected}: {state}"

@@ -6,8 +6,6 @@ import logging
 import pathlib
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from data_pipelines import faults as faults_lib
 from data_pipelines.faults import Fault, Limits, Watch
 from mmjax.batch import Batch
@@ -78,21 +76,18 @@ class Tally:
         watches: Sequence[Watch],
     ) -> None:
         """Hands each source's documents and the bad ones among them to its watch."""
-        chunks_ZR = batch.segments_ZRT.max(axis=-1)
-        before = np.cumsum(chunks_ZR.ravel()) - chunks_ZR.ravel()
-        begins_ZRT = np.diff(batch.segments_ZRT, axis=-1, prepend=0) > 0
-        sources = batch.sources_ZRT[begins_ZRT]  # of all chunks, in order
+        begins_ZRT = (batch.positions_ZRT == 0) & (batch.segments_ZRT > 0)
+        sources = batch.sources_ZRT[begins_ZRT]  # of the chunks, in order
         bad: dict[int, list[tuple[int, Fault]]] = collections.defaultdict(list)
         for z, group in enumerate(groups):
             for fault in group:
-                row = z * chunks_ZR.shape[1] + fault.row
-                place = int(before[row]) + fault.segment - 1
-                own = int((sources[:place] == fault.source).sum())
-                bad[fault.source].append((own, fault))
+                rows = begins_ZRT[:z].sum() + begins_ZRT[z, : fault.row].sum()
+                before = sources[: int(rows) + fault.segment - 1]
+                place = int((before == fault.source).sum())
+                bad[fault.source].append((place, fault))
         for source, watch in enumerate(watches):
-            count = int((sources == source).sum())
             places = [place for place, _ in bad[source]]
-            passed = watch.take(count, places)
+            passed = watch.take(int((sources == source).sum()), places)
             if passed:
                 place, figures = passed
                 last = next(fault for at, fault in bad[source] if at == place)

@@ -10,6 +10,7 @@ from configs import mm1_3b
 from data_pipelines import pipeline, read_ahead
 from data_pipelines.prepare import sample_world
 from mmjax import config, dry_run
+from mmjax.batch import Share
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def _rows_of(made, tokens):
     return config.Data(**{**vars(made.data), "row_tokens": tokens})
 
 
-def test_memory_is_that_of_the_compiled_step(shown):
+def test_memory_is_that_of_the_compiled_step(made, shown):
     text = "\n".join(shown["memory of one device"])
     for name in ("parameters", "moments", "gradients", "batch", "temporaries"):
         assert name in text
@@ -102,5 +103,5 @@ def test_a_model_for_a_pod_is_described_on_a_laptop():
     assert "3.02TFLOP" in flops
     assert "74.7TFLOP" in flops
     memory = "\n".join(shown["memory of one device"])
-    assert "GiB of host memory for a process that reads whole batches" in memory
+    assert "of host memory for a process that reads whole batches" in memory
     assert "not known: the mesh is not this machine's" in memory

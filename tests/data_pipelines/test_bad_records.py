@@ -117,6 +117,26 @@ def test_only_bad_documents_change_and_they_keep_their_places(
     assert sum(map(len, sums.values())) >= 4  # the test has met most sorts
 
 
+@pytest.mark.parametrize("unit", ["loss_token", "document"])
+def test_it_is_so_whatever_the_weights_are_shares_of(world, tmp_path, unit):
+    wounds = wounded(world, 5)
+    config = world.config()
+    config.mixture.unit = unit
+    before = pipeline.open(config)
+    masking = copied(world, tmp_path / "copy", wounds).config(
+        on_bad_record="mask", max_bad_share=1.0
+    )
+    masking.mixture.unit = unit
+    after = pipeline.open(masking)
+    for step, (clean, found) in enumerate(
+        zip(before.batches(0, STEPS), after.batches(0, STEPS), strict=True)
+    ):
+        places = before.documents_of(step)
+        wanted, counts = expected(clean, places, wounds, after.tokenizer.pad)
+        assert equal(found, wanted)
+        assert after.faults_of(step) == {n: c for n, c in counts.items() if c}
+
+
 def test_shares_agree_on_what_is_bad(world, clean, tmp_path):
     """A process that holds the slots alone finds the same as that with the row."""
     wounds = wounded(world, 4)

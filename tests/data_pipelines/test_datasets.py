@@ -81,14 +81,8 @@ def test_rows_are_those_of_the_batches(opened, reference):
         step, place = divmod(number, 8)
         z, r = divmod(place, 4)
         row, batch = rows[number], reference[step]
-        for name in (
-            "tokens",
-            "targets",
-            "loss_mask",
-            "segments",
-            "positions",
-            "sources",
-        ):
+        names = "tokens targets loss_mask segments positions sources"
+        for name in names.split():
             field = getattr(batch, f"{name}_ZRT")
             np.testing.assert_array_equal(getattr(row, f"{name}_T"), field[z, r])
         # Its images are those of its slots, and its indices point to them.

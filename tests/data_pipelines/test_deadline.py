@@ -13,7 +13,7 @@ import time
 import pytest
 import small_world
 
-from data_pipelines import deadline, pipeline, shards
+from data_pipelines import deadline, pipeline, shard_files
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_shard_that_array_record_waits_for_is_named(tmp_path, block):
 
     def touch():
         with deadline.opening(path):
-            shards.open_shard(path)
+            shard_files.open_shard(path)
 
     with pytest.raises(ValueError, match=f"{path}: not opened after 0.2 seconds"):
         deadline.within(0.2, touch)
@@ -104,10 +104,10 @@ def test_a_program_ends_though_its_storage_never_answers(tmp_path, block):
     block(path)
     program = (
         "import sys\n"
-        "from data_pipelines import deadline, shards\n"
+        "from data_pipelines import deadline, shard_files\n"
         "def touch():\n"
         "    with deadline.opening(sys.argv[1]):\n"
-        "        shards.open_shard(sys.argv[1])\n"
+        "        shard_files.open_shard(sys.argv[1])\n"
         "try:\n"
         "    deadline.within(0.2, touch)\n"
         "except ValueError as error:\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small_world
 
-from data_pipelines import index, paths, pipeline, shards, tokenizer
+from data_pipelines import index, paths, pipeline, shard_files, shards, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_what_is_wrong_in_a_bucket_is_said_as_of_a_folder(world, bucket):
 
 def test_files_of_shards_are_checked_in_a_bucket(world, bucket, monkeypatch):
     """All but array_record's own opening, which goes to Google."""
-    monkeypatch.setattr(shards, "open_shard", lambda path: None)
+    monkeypatch.setattr(shard_files, "open_shard", lambda path: None)
     folder = f"{bucket}/captions/train"
     reader = pickle.loads(pickle.dumps(shards.ShardReader(folder)))
     assert str(reader.place(0)[0]).startswith(f"{folder}/shard-00000")
