@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import tqdm
+
 from benchmarks.loaders.base import Loader, Photo, Setup
 from benchmarks.loaders.worker import Job
 
@@ -77,9 +79,9 @@ def table(photos: Iterable[Photo], setup: Setup, rounds: int) -> Iterator[str]:
             folder.mkdir(parents=True)
             loader.write(known, own)
     found: dict[str, list[Result]] = {name: [] for name in ready}
-    for number in range(rounds):
-        for name in _turned(list(ready), number):
-            found[name].append(_measure(name, ready[name]))
+    turns = [n for k in range(rounds) for n in _turned(list(ready), k)]
+    for name in tqdm.tqdm(turns, desc="loaders", delay=5):
+        found[name].append(_measure(name, ready[name]))
     yield "| loader | images/s | tokens/s | first batch, s | resume, s | MB | state |"
     yield "|---|---|---|---|---|---|---|"
     for name, entry in LOADERS.items():
