@@ -6,6 +6,7 @@ last target of one chunk and the first input of the next: nothing lost or repeat
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -139,6 +140,21 @@ def take(documents: Documents, numbers: np.ndarray) -> Documents:
         totals=None,
         summary=None,
         folder="",
+    )
+
+
+def join(parts: Sequence[Documents]) -> Documents:
+    """The documents of several one after the other; only what `chunk` needs of them."""
+    starts, offset = [np.zeros(1, np.int64)], 0
+    for part in parts:
+        starts.append(part.segment_start[1:] + offset)
+        offset += int(part.segment_start[-1])
+    return parts[0]._replace(
+        segment_start=np.concatenate(starts),
+        segment_tokens=np.concatenate([part.segment_tokens for part in parts]),
+        segment_image=np.concatenate([part.segment_image for part in parts]),
+        segment_slots=np.concatenate([part.segment_slots for part in parts]),
+        segment_loss=np.concatenate([part.segment_loss for part in parts]),
     )
 
 

@@ -100,8 +100,20 @@ def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             summary["device"],
         ),
         ("Wall time", metrics.clock(summary["wall_seconds"]), "with evaluation"),
+        ("Bad documents", *_faults(summary["faults"])),
     ]
     return [tile for tile in found if tile[1]]
+
+
+def _faults(faults: Mapping[str, Mapping[str, int]]) -> tuple[str, str]:
+    """How many documents were bad ("" for none), and of which sources and reasons."""
+    total = sum(sum(counts.values()) for counts in faults.values())
+    words = [
+        f"{source}: {count:,} {reason.replace('_', ' ')}"
+        for source, counts in faults.items()
+        for reason, count in counts.items()
+    ]
+    return f"{total:,}" if total else "", ", ".join(words)
 
 
 def mixture_bars(

@@ -11,12 +11,8 @@ The second form counts the tokens of ROOT again, for another tokenizer. The thir
 model for a synthetic caption of each image of a prepared corpus (VeCap), beside the
 text that it has; it may be stopped and started again.
 
-Formats, one document a line:
-  captions     JSONL {"image": path, "caption": text} or {..., "captions": [text, ...]};
-               CSV or TSV with a header that names image and caption
-  interleaved  JSONL {"texts": [...], "images": [...]} in reading order: at each
-               position one is null; an image is a path or {"file": path}
-  text         .txt (--text_split says what a document is) or JSONL {"text": text}
+Files may be of any format of docs/formats.md, which is told from their name and first
+record, or said: --captions=webdataset:shards/{00000..00099}.tar
 """
 
 import functools
@@ -27,12 +23,12 @@ from absl import app, flags
 
 from data_pipelines.prepare import (
     corpus,
-    readers,
     recaption,
     recaption_flags,
+    recipe_flags,
     tokenizer_sample,
-)  # fmt: skip
-from data_pipelines.prepare.own import Options
+)
+from data_pipelines.prepare.formats import registry
 
 _CAPTIONS = flags.DEFINE_multi_string(
     "captions", [], "Files of captions (paths, patterns or folders; may be repeated)."
@@ -47,13 +43,17 @@ _INTERLEAVED_IMAGES = flags.DEFINE_string(
     "interleaved_images", None, "Folder of their images. Default: beside each file."
 )
 _TEXT = flags.DEFINE_multi_string("text", [], "Files of text (likewise).")
-_TEXT_SPLIT = flags.DEFINE_enum(
-    "text_split",
-    "auto",
-    sorted(readers.TEXT_SPLITS),
-    "One document of a .txt file is: the file; what a blank_line separates; a heading "
-    f"(' = Title = ') and what follows; a passage (paragraphs up to {readers.PASSAGE} "
-    "characters or more). auto: heading where there are any, otherwise passage.",
+_INSTRUCTIONS = flags.DEFINE_multi_string(
+    "instructions", [], "Files of conversations about images (likewise)."
+)
+_INSTRUCTIONS_IMAGES = flags.DEFINE_string(
+    "instructions_images", None, "Folder of their images. Default: beside each file."
+)
+_DECONTAMINATE = flags.DEFINE_multi_string(
+    "decontaminate",
+    [],
+    "NAME=PATH of an evaluation set (.json, .jsonl, .txt or a folder of images) whose "
+    "texts and images must not be trained on; may be repeated, a name too.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "New folder to write.", required=True)
 _TOKENIZER = flags.DEFINE_string(
@@ -69,12 +69,6 @@ _TOKENIZER_WEIGHTS = flags.DEFINE_string(
     "",
     "Mixture of characters that a tokenizer is trained on, in integers, as "
     "captions:45,interleaved:45,text:10. Default: all texts, each once.",
-)
-_HELDOUT = flags.DEFINE_float(
-    "heldout", 0.02, "Share of documents held out.", lower_bound=0.0, upper_bound=0.9
-)
-_MAX_SIDE = flags.DEFINE_integer(
-    "max_side", 448, "Larger images are shrunk to this (pixels).", lower_bound=16
 )
 _SHARDS = flags.DEFINE_integer(
     "shards", 0, "Shards of each folder. 0: by the size of the input.", lower_bound=0
@@ -104,20 +98,28 @@ def main(arguments: list[str]) -> None:
     if command:
         rule = "the commands are index and recaption, the rest --flags"
         raise ValueError(f"{command[0]!r}: {rule}")
-    files = [
-        *readers.inputs("captions", _CAPTIONS.value, _IMAGES.value),
-        *readers.inputs("interleaved", _INTERLEAVED.value, _INTERLEAVED_IMAGES.value),
-        *readers.inputs("text", _TEXT.value),
-    ]
+    patterns = {
+        "captions": (_CAPTIONS.value, _IMAGES.value),
+        "interleaved": (_INTERLEAVED.value, _INTERLEAVED_IMAGES.value),
+        "text": (_TEXT.value, None),
+        "instructions": (_INSTRUCTIONS.value, _INSTRUCTIONS_IMAGES.value),
+    }
+    files = {
+        name: registry.expand(given, images or "", name)
+        for name, (given, images) in patterns.items()
+        if given
+    }
     if not files:
-        raise ValueError("nothing to prepare: give --captions, --interleaved or --text")
+        names = ", ".join(f"--{name}" for name in patterns)
+        raise ValueError(f"nothing to prepare: give one of {names}")
     weights = _TOKENIZER_WEIGHTS.value
     if weights and _TOKENIZER.value:
         raise ValueError("--tokenizer_weights: --tokenizer gives one, trained already")
     request = corpus.Request(
         files=files,
         output=_OUTPUT.value or "",
-        options=Options(_MAX_SIDE.value, _HELDOUT.value, _TEXT_SPLIT.value),
+        recipe=recipe_flags.recipe(),
+        evaluations=_evaluations(_DECONTAMINATE.value),
         tokenizer=_TOKENIZER.value,
         vocab_size=_VOCAB_SIZE.value,
         tokenizer_weights=tokenizer_sample.parse(weights) if weights else {},
@@ -129,6 +131,17 @@ def main(arguments: list[str]) -> None:
     print(corpus.prepare(request, say=_say))
 
 
+def _evaluations(given: list[str]) -> dict[str, list[str]]:
+    """Paths by name."""
+    found: dict[str, list[str]] = {}
+    for item in given:
+        name, _, path = item.partition("=")
+        if not name.isidentifier() or not path:
+            raise ValueError(f"--decontaminate={item}: must be NAME=PATH")
+        found.setdefault(name, []).append(path)
+    return found
+
+
 def _one_line(arguments: list[str]) -> None:
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     try:
@@ -136,10 +149,11 @@ def _one_line(arguments: list[str]) -> None:
     except ValueError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        resumes = arguments[1:] == ["recaption"]
+        resumes = arguments[1:] != ["index"]
         sys.exit("stopped" + "; the same command goes on from here" * resumes)
 
 
 flags.adopt_module_key_flags(recaption_flags)
+flags.adopt_module_key_flags(recipe_flags)
 if __name__ == "__main__":
     app.run(_one_line)

@@ -1,86 +1,146 @@
-"""The preparation pipeline on Apache Beam: files in, shards and rejects out.
+"""The stages of a preparation on Apache Beam, which only this file imports.
 
-The only file that imports Beam. Its stages are plain functions; shards are sorted, so
-the bytes don't depend on the runner, its workers or the order in which they finish.
+Stages are plain functions that write files; a file that is there isn't written again.
+Shards are sorted, so no byte depends on the runner, its workers or their order.
 """
 
+import importlib.util
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam
 from apache_beam.options import pipeline_options
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 from data_pipelines import shards
-from data_pipelines.prepare import own, readers
-from data_pipelines.prepare.own import Kept, Line, Options, Reject
-from data_pipelines.prepare.readers import Input
+from data_pipelines.prepare import dedupe, parts
+from data_pipelines.prepare.convert import Kept
+from data_pipelines.prepare.parts import Job, Place
+from data_pipelines.prepare.raw import Reject
+from data_pipelines.prepare.recipe import Recipe
 
-REJECTS = "rejects.jsonl"
+# What --runner may be, and how Beam calls it.
+RUNNERS = {
+    "DirectRunner": "",  # made here: Beam's own would first try to fetch Prism
+    "DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner",
+    "DataflowRunner": "DataflowRunner",
+    "FlinkRunner": "FlinkRunner",
+    "SparkRunner": "SparkRunner",
+    "PortableRunner": "PortableRunner",
+}
 
 
-def run(
-    files: Sequence[Input],
-    options: Options,
-    directory: str | pathlib.Path,
-    shard_counts: dict[str, int],
-    runner: str = "DirectRunner",
-    workers: int = 1,
-    flags: Sequence[str] = (),
-) -> None:
-    """Writes DIRECTORY/{corpus}/{split} and DIRECTORY/rejects.jsonl.
+class Engine(NamedTuple):
+    """What runs the stages. Every worker reaches all files under the same paths."""
 
-    `shard_counts` is by corpus; `flags` are Beam's own, for runners on clusters. Every
-    worker must reach the files and the folder under the same paths.
-    """
-    directory = str(directory)
-    with _pipeline(runner, workers, flags) as pipeline:
-        found = (
-            pipeline
-            | "files" >> apache_beam.Create(list(files))
-            | "read" >> _flat_map(readers.lines, options.text_split)
-            | "spread" >> apache_beam.Reshuffle()
-            | "convert" >> _flat_map(_convert, options)
+    runner: str = "DirectRunner"  # a key of RUNNERS
+    workers: int = 1  # processes of the DirectRunner
+    flags: Sequence[str] = ()  # Beam's own, for runners on clusters
+
+
+class Shard(NamedTuple):
+    """One shard of a folder CORPUS/SPLIT."""
+
+    corpus: str
+    split: str
+    number: int
+    total: int  # shards of the folder
+
+
+def check(engine: Engine) -> None:
+    """Raises ValueError for a runner that isn't known, or isn't installed."""
+    if engine.runner not in RUNNERS:
+        rule = f"must be one of {', '.join(RUNNERS)}"
+        raise ValueError(f"--runner={engine.runner}: {rule}")
+    if engine.runner == "DaskRunner" and not importlib.util.find_spec("distributed"):
+        raise ValueError(
+            "--runner=DaskRunner: needs dask: pip install 'apache-beam[dask]'"
         )
-        empty = [
-            ((corpus, split, shard, count), None)
-            for corpus, count in sorted(shard_counts.items())
-            for split in own.SPLITS
-            for shard in range(count)
-        ]
-        keyed = found | "place" >> _flat_map(_place, shard_counts)
+    options = pipeline_options.PipelineOptions(list(engine.flags))
+    unknown = options.get_all_options(drop_default=True, retain_unknown_options=True)
+    known = options.get_all_options(drop_default=True)
+    if unknown.keys() - known.keys():
+        names = ", ".join(sorted(unknown.keys() - known.keys()))
+        raise ValueError(f"--beam: Beam doesn't know {names}")
+
+
+def make_parts(jobs: Sequence[Job], engine: Engine) -> None:
+    """Reads and converts every unit (`parts.make`)."""
+    with _pipeline(engine) as pipeline:
         _ = (
-            [keyed, pipeline | "shards" >> apache_beam.Create(empty)]
-            | apache_beam.Flatten()
-            | "by shard" >> apache_beam.GroupByKey()
-            | "write" >> _flat_map(_write_shard, directory)
-            | "by folder" >> apache_beam.GroupByKey()
-            | "finish" >> _flat_map(_write_manifest, directory, options._asdict())
+            pipeline
+            | "units" >> apache_beam.Create(list(jobs))
+            | "spread" >> apache_beam.Reshuffle()
+            | "read" >> _flat_map(_make)
         )
+
+
+def find_drops(
+    places: Sequence[Place], recipe: Recipe, engine: Engine, path: pathlib.Path
+) -> None:
+    """Writes what goes because of other documents (`dedupe.save`)."""
+    with _pipeline(engine) as pipeline:
         _ = (
             [
-                found | "bad" >> _flat_map(_rejects),
-                pipeline | "no" >> apache_beam.Create([("", None)]),
+                pipeline
+                | "parts" >> apache_beam.Create(list(places))
+                | "spread" >> apache_beam.Reshuffle()
+                | "keys" >> _flat_map(dedupe.keys, recipe)
+                | "equal" >> apache_beam.GroupByKey()
+                | "near" >> _flat_map(_near, recipe),
+                pipeline | "nothing" >> apache_beam.Create([(0, None)]),
             ]
-            | "all" >> apache_beam.Flatten()
-            | "together" >> apache_beam.GroupByKey()
-            | "list" >> _flat_map(_write_rejects, directory)
+            | apache_beam.Flatten()
+            | "all" >> apache_beam.GroupByKey()
+            | "decide" >> _flat_map(_decide, str(path))
         )
 
 
-def _pipeline(runner: str, workers: int, flags: Sequence[str]):
-    modes = {} if workers <= 1 else {"direct_running_mode": "multi_processing"}
+def write_shards(
+    places: Sequence[Place],
+    drops: str,
+    wanted: Sequence[Shard],
+    folder: pathlib.Path,
+    engine: Engine,
+) -> None:
+    """Writes the wanted shards that aren't there, and the facts of each beside it."""
+    todo = [one for one in wanted if not info_path(folder, one).exists()]
+    counts = {(one.corpus, one.split): one.total for one in wanted}
+    with _pipeline(engine) as pipeline:
+        _ = (
+            [
+                pipeline
+                | "parts" >> apache_beam.Create(list(places))
+                | "spread" >> apache_beam.Reshuffle()
+                | "place" >> _flat_map(_placed, drops, counts, frozenset(todo)),
+                pipeline
+                | "shards" >> apache_beam.Create([(tuple(one), None) for one in todo]),
+            ]
+            | apache_beam.Flatten()
+            | "by shard" >> apache_beam.GroupByKey()
+            | "write" >> _flat_map(_write_shard, str(folder))
+        )
+
+
+def info_path(folder: pathlib.Path, shard: Shard) -> pathlib.Path:
+    """Where the facts of a finished shard lie."""
+    name = shards.shard_name(shard.number, shard.total)
+    return folder / shard.corpus / shard.split / f"{name}.json"
+
+
+def _pipeline(engine: Engine):
+    modes = {} if engine.workers <= 1 else {"direct_running_mode": "multi_processing"}
     options = pipeline_options.PipelineOptions(
-        list(flags),
-        direct_num_workers=workers,
+        list(engine.flags),
+        direct_num_workers=engine.workers,
         default_sdk_harness_log_level="ERROR",
         **modes,
     )
-    # "DirectRunner" would first try to fetch another runner (Prism) from the network.
-    engine: Any = fn_runner.FnApiRunner() if runner == "DirectRunner" else runner
-    return apache_beam.Pipeline(runner=engine, options=options)
+    name = RUNNERS[engine.runner]
+    runner: Any = name or fn_runner.FnApiRunner()
+    return apache_beam.Pipeline(runner=runner, options=options)
 
 
 def _flat_map(function, *arguments):
@@ -88,42 +148,48 @@ def _flat_map(function, *arguments):
     return apache_beam.FlatMap(function, *arguments).with_output_types(Any)
 
 
-def _convert(line: Line | Reject, options: Options) -> Iterator[Kept | Reject]:
-    if isinstance(line, Reject):
-        yield line
-    else:
-        yield from own.documents(line, options)
+def _make(job: Job) -> Iterator[str]:
+    yield parts.make(job).name
 
 
-def _place(found: Kept | Reject, shard_counts: dict[str, int]):
-    if isinstance(found, Kept):
-        count = shard_counts[found.corpus]
-        shard = shards.shard_of(found.key, count)
-        yield (found.corpus, found.split, shard, count), (found.key, found.record)
+def _near(group: Any, recipe: Recipe) -> Iterator[tuple[int, Any]]:
+    for found in dedupe.compare(group, recipe):
+        yield 0, found
 
 
-def _write_shard(element: tuple[Any, Iterable], directory: str):
-    (corpus, split, shard, count), keyed = element
-    given = [pair for pair in keyed if pair is not None]
-    folder = pathlib.Path(directory, corpus, split)
-    yield (corpus, split), shards.write_shard(folder, shard, count, given)
+def _decide(group: tuple[int, Iterable[Any]], path: str) -> Iterator[str]:
+    found = (one for one in group[1] if one is not None)
+    dedupe.save(pathlib.Path(path), dedupe.decide(found))
+    yield path
 
 
-def _write_manifest(element: tuple[Any, Iterable[dict]], directory: str, extra: dict):
-    (corpus, split), infos = element
-    shards.write_manifest(pathlib.Path(directory, corpus, split), list(infos), extra)
-    return []
+def _placed(
+    where: Place,
+    drops: str,
+    counts: dict[tuple[str, str], int],
+    todo: frozenset[Shard],
+) -> Iterator[tuple[tuple, tuple[bytes, bytes]]]:
+    dropped: list[Reject] = []
+    for found in dedupe.survivors(where, dedupe.load(drops)):
+        if isinstance(found, Kept):
+            count = counts[where.corpus, found.split]
+            number = shards.shard_of(found.key, count)
+            shard = Shard(where.corpus, found.split, number, count)
+            if shard in todo:
+                yield tuple(shard), (found.key, found.record)
+        else:
+            dropped.append(found)
+    parts.write_dropped(where, dropped)
 
 
-def _rejects(found: Kept | Reject):
-    if isinstance(found, Reject):
-        yield "", found
-
-
-def _write_rejects(element: tuple[str, Iterable[Reject | None]], directory: str):
-    rejects = sorted(reject for reject in element[1] if reject is not None)
-    lines = [json.dumps(reject._asdict()) + "\n" for reject in rejects]
-    path = pathlib.Path(directory, REJECTS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(lines), encoding="utf-8")
-    return []
+def _write_shard(element: tuple[tuple, Iterable], directory: str) -> Iterator[str]:
+    shard = Shard(*element[0])
+    given = [pair for pair in element[1] if pair is not None]
+    folder = pathlib.Path(directory)
+    home = folder / shard.corpus / shard.split
+    info = shards.write_shard(home, shard.number, shard.total, given)
+    path = info_path(folder, shard)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(info))
+    part.replace(path)
+    yield path.name

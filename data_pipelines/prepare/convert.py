@@ -124,10 +124,10 @@ def _document(
     if corpus == "interleaved" and recipe.pages is not None:
         again = pages.repeats([one.digest for one in shown])
         left = _Skip(again)
-        parts = [p for p in parts if not (p in good and left())]
+        parts = [p for p in parts if not (_shown(p, good) and left())]
         shown = [one for place, one in enumerate(shown) if place not in again]
         _require(pages.problem(len(shown), recipe.pages))
-    segments = _joined([good[p].image if p in good else p for p in parts])
+    segments = _joined([_filled(p, good) for p in parts])
     texts = [s.text for s in segments if isinstance(s, Text)]
     if not any(text.strip() for text in texts):
         raise _Lost("empty_text", "no text in the document")
@@ -155,6 +155,17 @@ class _Skip:
     def __call__(self) -> bool:
         self._at += 1
         return self._at in self._places
+
+
+def _shown(part: Part, good: dict[Picture, Seen]) -> bool:
+    return isinstance(part, Picture) and part in good
+
+
+def _filled(part: Part, good: dict[Picture, Seen]) -> Segment | Picture:
+    """A picture's image, where there is one; everything else as it is."""
+    if isinstance(part, Picture) and part in good:
+        return good[part].image
+    return part
 
 
 def side(key: bytes, heldout: float) -> str:

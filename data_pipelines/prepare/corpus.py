@@ -1,37 +1,49 @@
-"""A whole preparation: pipeline, tokenizer, index, and only then the final folder."""
+"""A whole preparation: stages, tokenizer, index, and only then the final folder."""
 
 import collections
-import contextlib
 import importlib
 import json
 import logging
+import os
 import pathlib
+import pickle
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_pipelines import index, shards, tokenizer
-from data_pipelines.prepare import own, readers, tokenizer_sample
-from data_pipelines.prepare.own import Options
-from data_pipelines.prepare.readers import Input
+from data_pipelines.prepare import (
+    decontaminate,
+    dedupe,
+    evaluation_files,
+    parts,
+    progress,
+    tokenizer_sample,
+    workspace,
+)
+from data_pipelines.prepare import recipe as recipes
+from data_pipelines.prepare.formats.registry import FORMATS, Input
+from data_pipelines.prepare.parts import Job, Place
+from data_pipelines.prepare.recipe import SPLITS, Recipe
 
 TOKENIZER = "tokenizer.model"  # of one that is trained
 REJECTS = "rejects.jsonl"
-_MARK = ".mmjax_unfinished"
-_SHARD_LINES = 4000  # lines of input for one shard; one may hold five captions
+_SHARD_RECORDS = 10_000
+_SHARD_BYTES = 2**30
 
 
 class Request(NamedTuple):
     """What to prepare, and how."""
 
-    files: Sequence[Input]
+    files: Mapping[str, Sequence[Input]]  # by corpus
     output: str
-    options: Options = Options()
+    recipe: Recipe = Recipe()
+    evaluations: Mapping[str, Sequence[str]] = {}  # files of sets to keep out, by name
     tokenizer: str = ""  # existing model; empty: train one
     vocab_size: int = 8192
     # Shares of the characters it is trained on, by corpus; empty: all there is.
     tokenizer_weights: Mapping[str, int] = {}
-    shards: int = 0  # of each folder; 0: by the size of the input
+    shards: int = 0  # of each folder; 0: by the size of what it holds
     runner: str = "DirectRunner"
     workers: int = 1
     flags: Sequence[str] = ()  # of Beam
@@ -40,30 +52,34 @@ class Request(NamedTuple):
 def prepare(request: Request, say: Callable[[str], None] = print) -> str:
     """Writes the corpora under `output` and returns a summary to print.
 
-    Everything is written beside `output` first and gets its name at the end. Raises
-    ValueError where the request can't be met or Beam isn't installed.
+    Everything is written beside `output` first and gets its name at the end; the same
+    request goes on from where an earlier one was killed. Raises ValueError where the
+    request can't be met or Beam isn't installed.
     """
     words = tokenizer.open(request.tokenizer) if request.tokenizer else None
-    engine = _engine()
-    counts = _shard_counts(request)
-    tokenizer_sample.check(request.tokenizer_weights, counts)
+    beam = _engine()
+    engine = beam.Engine(request.runner, request.workers, request.flags)
+    beam.check(engine)
+    tokenizer_sample.check(request.tokenizer_weights, request.files)
     output = pathlib.Path(request.output)
-    with _unfinished(output) as folder:
-        say(f"preparing {len(request.files)} files")
-        engine.run(
-            request.files, request.options, folder, counts,
-            request.runner, request.workers, request.flags,
-        )  # fmt: skip
-        _check_texts(folder, counts)
+    with workspace.unfinished(output, _facts(request)) as folder:
+        recipe = _with_evaluations(request, folder, say)
+        jobs = list(_jobs(request, recipe, folder))
+        say(f"preparing {sum(map(len, request.files.values()))} files")
+        places = [parts.place(job) for job in jobs]
+        _make_parts(beam, engine, jobs, places)
+        drops = _find_drops(beam, engine, places, recipe, folder)
+        wanted = _shards(beam, places, request)
+        _write_shards(beam, engine, places, drops, wanted, folder)
+        _finish(beam, places, wanted, recipe, folder)
+        corpora = list(request.files)
+        _check_texts(folder, corpora)
         if words is None:
-            say("training the tokenizer")
-            folders = {name: folder / name / own.SPLITS[0] for name in counts}
-            texts = tokenizer_sample.texts(folders, request.tokenizer_weights)
-            words = tokenizer.train(texts, folder / TOKENIZER, request.vocab_size)
+            words = _train(request, folder, corpora, say)
         else:
             shutil.copyfile(request.tokenizer, folder / words.FILE_NAME)
         say("counting tokens")
-        for path in _folders(folder, counts):
+        for path in _folders(folder, corpora):
             index.build(path, words, workers=request.workers)
         return summary(folder, output)
 
@@ -118,7 +134,7 @@ def _reasons(folder: pathlib.Path, name: pathlib.Path) -> str:
 
 
 def _engine() -> Any:
-    """The Beam pipeline; the library is optional."""
+    """The stages on Beam; the library is optional."""
     level = logging.root.manager.disable
     try:
         logging.disable(logging.WARNING)  # about parts of Beam that aren't used here
@@ -133,48 +149,181 @@ def _engine() -> Any:
         logging.disable(level)
 
 
-def _shard_counts(request: Request) -> dict[str, int]:
-    """Shards of each corpus that has input."""
-    lines = collections.Counter()
-    for file in request.files:
-        lines[file.corpus] += readers.documents_at_most(file)
+def _facts(request: Request) -> dict[str, Any]:
+    """What must be the same for a preparation to go on, by a name for each."""
+    inputs = [
+        [corpus, *file, *_state(file.file)]
+        for corpus, files in sorted(request.files.items())
+        for file in files
+    ]
+    sets = {
+        name: [[path, *_state(path)] for path in paths]
+        for name, paths in sorted(request.evaluations.items())
+    }
+    words = (request.tokenizer, request.vocab_size, dict(request.tokenizer_weights))
     return {
-        corpus: request.shards or -(-amount // _SHARD_LINES) or 1
-        for corpus, amount in lines.items()
+        "input": inputs,
+        "filters or sizes": recipes.described(request.recipe),
+        "evaluation sets": sets,
+        "tokenizer": words,
+        "number of shards": request.shards,
     }
 
 
-@contextlib.contextmanager
-def _unfinished(output: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder beside `output` that takes its name if nothing goes wrong."""
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"--output={output}: exists already; name a new folder")
-    folder = output.with_name(f"{output.name}.unfinished")
-    if folder.exists() and not (folder / _MARK).exists():
-        raise ValueError(f"{folder}: in the way, and not ours; move it")
-    shutil.rmtree(folder, ignore_errors=True)
+def _state(path: str) -> list[int]:
+    """What changes when a file does."""
     try:
-        folder.mkdir(parents=True)
-        (folder / _MARK).touch()
+        found = os.stat(path)
     except OSError as error:
-        raise ValueError(
-            f"--output={output}: can't be written ({error.strerror})"
-        ) from error
+        raise ValueError(f"{path}: {error.strerror}") from error
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _with_evaluations(
+    request: Request, folder: pathlib.Path, say: Callable[[str], None]
+) -> Recipe:
+    """The recipe with the index of the evaluation sets, written for all workers."""
+    if not request.evaluations:
+        return request.recipe
+    sets = {
+        name: evaluation_files.read(paths)
+        for name, paths in request.evaluations.items()
+    }
+    made = decontaminate.build(sets)
+    for name, (runs, images) in sorted(decontaminate.counts(made).items()):
+        say(f"evaluation set {name}: {runs} runs of words, {images} images")
+    path = folder / workspace.PARTS / "evaluations.pickle"
+    path.write_bytes(pickle.dumps(made))
+    digest = json.dumps(_facts(request)["evaluation sets"])
+    return request.recipe._replace(evaluations=str(path), evaluations_digest=digest)
+
+
+def _jobs(request: Request, recipe: Recipe, folder: pathlib.Path) -> Iterator[Job]:
+    for corpus, files in sorted(request.files.items()):
+        for file in files:
+            units = FORMATS[file.format].units(pathlib.Path(file.file), file.folder)
+            for unit in units:
+                yield parts.job(corpus, unit, recipe, folder / workspace.PARTS)
+
+
+def _make_parts(
+    beam: Any, engine: Any, jobs: Sequence[Job], places: Sequence[Place]
+) -> None:
+    todo = [job for job in jobs if not parts.done(parts.place(job))]
+    if todo:
+        home = pathlib.Path(jobs[0].folder)
+        with progress.of_files(home, "*.facts.json", len(jobs), "reading", "units"):
+            _stage(beam.make_parts, todo, engine)
+    for where in places:
+        parts.require_done(where)
+
+
+def _find_drops(
+    beam: Any,
+    engine: Any,
+    places: Sequence[Place],
+    recipe: Recipe,
+    folder: pathlib.Path,
+) -> str:
+    """The file of what goes because of other documents; empty: nothing does."""
+    if not dedupe.wanted(recipe):
+        return ""
+    path = folder / workspace.PARTS / "drops.msgpack"
+    if not path.exists():
+        _stage(beam.find_drops, places, recipe, engine, path)
+    return str(path)
+
+
+def _shards(beam: Any, places: Sequence[Place], request: Request) -> list[Any]:
+    """All shards to write, from what the parts hold."""
+    records, sizes = collections.Counter(), collections.Counter()
+    for where in places:
+        for split, count in parts.facts(where)["records"].items():
+            records[where.corpus, split] += count
+        for split, count in parts.facts(where)["bytes"].items():
+            sizes[where.corpus, split] += count
+    found = []
+    for corpus in request.files:
+        for split in SPLITS:
+            key = corpus, split
+            least = -(-records[key] // _SHARD_RECORDS), -(-sizes[key] // _SHARD_BYTES)
+            count = request.shards or max(1, *least)
+            found += [beam.Shard(corpus, split, n, count) for n in range(count)]
+    return found
+
+
+def _write_shards(
+    beam: Any,
+    engine: Any,
+    places: Sequence[Place],
+    drops: str,
+    wanted: Sequence[Any],
+    folder: pathlib.Path,
+) -> None:
+    if all(beam.info_path(folder, one).exists() for one in wanted):
+        return
+    pattern = "*/*/*.array_record.json"
+    with progress.of_files(folder, pattern, len(wanted), "writing", "shards"):
+        _stage(beam.write_shards, places, drops, wanted, folder, engine)
+
+
+def _stage(run: Callable[..., None], *arguments: Any) -> None:
+    """Runs a stage; what the system refuses (a full disk) is told in one line."""
     try:
-        yield folder
-        (folder / _MARK).unlink()
-        folder.replace(output)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        run(*arguments)
+    except Exception as error:
+        told = [line.strip() for line in str(error).splitlines() if "[Errno" in line]
+        if isinstance(error, OSError) or told:
+            reason = told[-1] if told else str(error)
+            rule = "nothing is lost: the same command goes on from here"
+            raise ValueError(f"preparation stopped: {reason}; {rule}") from error
         raise
 
 
-def _folders(folder: pathlib.Path, counts: dict[str, int]) -> list[pathlib.Path]:
-    return [folder / corpus / split for corpus in counts for split in own.SPLITS]
+def _finish(
+    beam: Any,
+    places: Sequence[Place],
+    wanted: Sequence[Any],
+    recipe: Recipe,
+    folder: pathlib.Path,
+) -> None:
+    """Manifests, and the list of rejects."""
+    by_folder: dict[tuple[str, str], list[dict]] = {}
+    for one in wanted:
+        info = json.loads(beam.info_path(folder, one).read_text())
+        by_folder.setdefault((one.corpus, one.split), []).append(info)
+    for (corpus, split), infos in by_folder.items():
+        shards.write_manifest(folder / corpus / split, infos, recipes.described(recipe))
+    part = folder / f"{REJECTS}.part"
+    with part.open("w", encoding="utf-8") as file:
+        for where in places:
+            file.writelines(parts.rejects(where))
+    part.replace(folder / REJECTS)
+    for one in wanted:
+        beam.info_path(folder, one).unlink()
 
 
-def _check_texts(folder: pathlib.Path, counts: dict[str, int]) -> None:
-    train = [shards.read_manifest(folder / c / own.SPLITS[0]) for c in counts]
+def _train(
+    request: Request,
+    folder: pathlib.Path,
+    corpora: Sequence[str],
+    say: Callable[[str], None],
+) -> tokenizer.Tokenizer:
+    path = folder / TOKENIZER
+    if path.exists():
+        return tokenizer.open(path)
+    say("training the tokenizer")
+    folders = {name: folder / name / SPLITS[0] for name in corpora}
+    texts = tokenizer_sample.texts(folders, request.tokenizer_weights)
+    return tokenizer.train(texts, path, request.vocab_size)
+
+
+def _folders(folder: pathlib.Path, corpora: Sequence[str]) -> list[pathlib.Path]:
+    return [folder / corpus / split for corpus in corpora for split in SPLITS]
+
+
+def _check_texts(folder: pathlib.Path, corpora: Sequence[str]) -> None:
+    train = [shards.read_manifest(folder / corpus / SPLITS[0]) for corpus in corpora]
     if not any(manifest["characters"] for manifest in train):
         reasons = _reasons(folder, pathlib.Path()).splitlines()[1:]
         raise ValueError(f"not one document to train on ({'; '.join(reasons)})")

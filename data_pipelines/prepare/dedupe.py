@@ -106,7 +106,7 @@ def save(path: pathlib.Path, drops: Drops) -> None:
         for part in drops
     ]
     part = path.with_name(path.name + ".part")
-    part.write_bytes(msgpack.packb(listed))
+    part.write_bytes(msgpack.Packer().pack(listed))
     part.replace(path)
 
 

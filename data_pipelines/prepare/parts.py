@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgpack
@@ -59,12 +59,33 @@ def place(job: Job) -> Place:
 
 
 def make(job: Job) -> Place:
-    """Reads, converts and writes a unit, unless that is done already."""
+    """Reads, converts and writes a unit, unless that is done already.
+
+    Where the unit can't be read at all, the part has an error instead of facts.
+    """
     where = place(job)
-    if _file(where, "facts.json").exists():
+    if done(where):
         return where
-    _write(where, _found(job))
+    try:
+        _write(where, _found(job))
+    except ValueError as error:
+        _file(where, "error").write_text(str(error), encoding="utf-8")
+    else:
+        _file(where, "error").unlink(missing_ok=True)
     return where
+
+
+def done(where: Place) -> bool:
+    """Whether the part is there."""
+    return _file(where, "facts.json").exists()
+
+
+def require_done(where: Place) -> None:
+    """Raises ValueError, saying why, where a part has no facts."""
+    if done(where):
+        return
+    error = _file(where, "error")
+    raise ValueError(error.read_text() if error.exists() else f"{where.name}: not done")
 
 
 def facts(where: Place) -> dict:
@@ -93,9 +114,22 @@ def traits(where: Place) -> Iterator[tuple[bytes, Traits]]:
 
 
 def rejects(where: Place) -> Iterator[str]:
-    """Lines of JSON."""
-    with _file(where, "rejects.jsonl").open(encoding="utf-8") as lines:
-        yield from lines
+    """Lines of JSON: what was left out of the part, also because of other documents."""
+    for ending in ("rejects.jsonl", "dropped.jsonl"):
+        path = _file(where, ending)
+        if path.exists():
+            with path.open(encoding="utf-8") as lines:
+                yield from lines
+
+
+def write_dropped(where: Place, dropped: Iterable[Reject]) -> None:
+    """Writes what other documents cost the part, for `rejects`."""
+    path = _file(where, "dropped.jsonl")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with part.open("w", encoding="utf-8") as file:
+        for reject in dropped:
+            file.write(json.dumps(reject._asdict()) + "\n")
+    part.replace(path)
 
 
 def _found(job: Job) -> Iterator[Kept | Reject]:
@@ -130,11 +164,11 @@ def _write(where: Place, found: Iterator[Kept | Reject]) -> None:
             counts[one.split] += 1
             sizes[one.split] += len(one.record)
     writer.close()
-    done = {
+    facts = {
         "records": dict(sorted(counts.items())),
         "bytes": dict(sorted(sizes.items())),
     }
-    names["facts.json"].write_text(json.dumps(done))
+    names["facts.json"].write_text(json.dumps(facts))
     for end in _ENDINGS:
         names[end].replace(_file(where, end))
 

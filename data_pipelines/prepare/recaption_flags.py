@@ -6,6 +6,7 @@ import pathlib
 from absl import flags
 
 from data_pipelines.prepare import recaption
+from data_pipelines.prepare.asking import Manner
 from data_pipelines.prepare.chat import Endpoint
 
 _DEFAULTS = recaption.Request("", Endpoint("", ""))
@@ -25,11 +26,11 @@ _PROMPT_FILE = flags.DEFINE_string(
     "prompt_file", "", "recaption: likewise, from a file."
 )
 _CONCURRENCY = flags.DEFINE_integer(
-    "concurrency", _DEFAULTS.concurrency, "recaption: questions at a time.",
+    "concurrency", _DEFAULTS.manner.concurrency, "recaption: questions at a time.",
     lower_bound=1,
 )  # fmt: skip
 _PER_MINUTE = flags.DEFINE_float(
-    "requests_per_minute", _DEFAULTS.per_minute, "recaption: at most so many.",
+    "requests_per_minute", _DEFAULTS.manner.per_minute, "recaption: at most so many.",
     lower_bound=0.01,
 )  # fmt: skip
 _MAX_TOKENS = flags.DEFINE_integer(
@@ -59,8 +60,7 @@ def request(output: str, tokenizer: str, workers: int) -> recaption.Request:
         corpus=_CORPUS.value,
         prompt=_prompt(),
         tokenizer=tokenizer,
-        concurrency=_CONCURRENCY.value,
-        per_minute=_PER_MINUTE.value,
+        manner=Manner(_CONCURRENCY.value, _PER_MINUTE.value),
         limit=_LIMIT.value,
         price_in=_PRICE_IN.value,
         price_out=_PRICE_OUT.value,

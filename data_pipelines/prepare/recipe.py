@@ -7,7 +7,10 @@ import pickle
 from typing import Any, NamedTuple
 
 from data_pipelines.prepare.decontaminate import Index
-from data_pipelines.prepare.filters import captions, pages, pictures, quality
+from data_pipelines.prepare.filters import captions as caption_rules
+from data_pipelines.prepare.filters import pages as page_rules
+from data_pipelines.prepare.filters import pictures as picture_rules
+from data_pipelines.prepare.filters import quality
 from data_pipelines.prepare.filters.scores import Condition
 from data_pipelines.prepare.formats.base import Settings
 
@@ -22,9 +25,9 @@ class Recipe(NamedTuple):
     settings: Settings = Settings()
     max_side: int = 448  # of an image in pixels; larger ones are shrunk
     heldout: float = 0.02  # share of documents (of images for captions) held out
-    pictures: pictures.Rules | None = None
-    captions: captions.Rules | None = None
-    pages: pages.Rules | None = None  # of interleaved documents
+    pictures: picture_rules.Rules | None = None
+    captions: caption_rules.Rules | None = None
+    pages: page_rules.Rules | None = None  # of interleaved documents
     texts: quality.Rules | None = None  # of interleaved documents and texts
     bad_words: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()  # that are kept; empty: all
@@ -35,15 +38,6 @@ class Recipe(NamedTuple):
     evaluations_digest: str = ""  # of its content
 
 
-ALL_FILTERS: dict[str, Any] = {
-    "pictures": pictures.MM1,
-    "captions": captions.DEFAULT,
-    "pages": pages.MM1,
-    "texts": quality.GOPHER,
-    "near_duplicates": True,
-}
-
-
 def digest(recipe: Recipe) -> str:
     """What only equal recipes share."""
     known = recipe._replace(evaluations="")
@@ -52,11 +46,13 @@ def digest(recipe: Recipe) -> str:
 
 def described(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON, for a manifest."""
-    values = recipe._replace(evaluations="")._asdict()
-    return {
-        name: value._asdict() if hasattr(value, "_asdict") else value
-        for name, value in (values | {"scores": list(map(str, recipe.scores))}).items()
-    }
+    values: dict[str, Any] = recipe._asdict()
+    values["scores"] = list(map(str, recipe.scores))
+    del values["evaluations"]
+    rules = ("settings", "pictures", "captions", "pages", "texts")
+    for name in rules:
+        values[name] = None if values[name] is None else values[name]._asdict()
+    return values
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
 """Prepared shards written again with synthetic wordings: all of it, or nothing.
 
 New shards have names of their own. A folder changes from the old ones to the new ones
-when its manifest is replaced, in one step; whenever it is opened, it is whole.
+when its manifest is replaced, in one step; whenever it is opened, it is whole. The old
+ones then go away, so no training should be reading them.
 """
 
 import os

@@ -8,7 +8,7 @@ from data_pipelines.prepare.formats import unpacking
 from data_pipelines.prepare.formats.unpacking import Broken
 from data_pipelines.prepare.raw import Reject, Unit
 
-UNIT_BYTES = 64 * 2**20
+UNIT_BYTES = 8 * 2**20
 BOM = b"\xef\xbb\xbf"
 _BLOCK = 2**20
 

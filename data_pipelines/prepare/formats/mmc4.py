@@ -121,9 +121,10 @@ def _parts(sentences: list[str], shown: _Shown) -> tuple[Part, ...]:
     return (*parts, Text(" ".join(run))) if run else tuple(parts)
 
 
-def _convert(
-    record: Record, settings: Settings, assignment: Assignment | None
+def convert(
+    record: Record, settings: Settings, assignment: Assignment | None = None
 ) -> Iterator[Raw | Reject]:
+    """The page of a record; with an assignment, matched anew. Raises Bad."""
     sentences, images = _lists(record)
     if assignment is None:
         found = _matched(record, settings, sentences, images)
@@ -159,8 +160,8 @@ def read(
     unit: Unit, settings: Settings, assignment: Assignment | None = None
 ) -> Iterator[Raw | Reject]:
     """The pages of a unit; with an assignment, matched anew."""
-    convert = functools.partial(_convert, assignment=assignment)
-    return json_records.read(unit, settings, convert)
+    matched = functools.partial(convert, assignment=assignment)
+    return json_records.read(unit, settings, matched)
 
 
 FORMAT = Format(_SUFFIXES, _sniff, functools.partial(_units, name="mmc4"), read)

@@ -22,6 +22,8 @@ def picture(value: Any) -> Picture:
     """
     if isinstance(value, str) and value:
         return _named(value)
+    if isinstance(value, bytes) and value:
+        return Picture(data=value)
     if isinstance(value, dict):
         return _of_dict(value)
     raise Bad("missing_field", f"an image must name its file, not {str(value)[:80]!r}")
@@ -52,6 +54,8 @@ def _named(name: str) -> Picture:
 
 
 def _of_dict(value: dict[str, Any]) -> Picture:
+    if isinstance(value.get("bytes"), bytes) and value["bytes"]:
+        return Picture(data=value["bytes"], url=_url(value))  # a struct of parquet
     for key in _BYTES:
         if isinstance(value.get(key), str) and value[key]:
             return inline(value[key])._replace(url=_url(value))

@@ -8,15 +8,27 @@ from typing import NamedTuple
 from data_pipelines.prepare.formats import (
     alpaca,
     captions,
+    captions_parquet,
+    cauldron,
     chat,
+    chat_parquet,
+    chat_tars,
     coco,
+    energon,
     interleaved,
+    interleaved_parquet,
     llava,
     mmc4,
+    mmc4_tars,
     patterns,
+    pickles,
     sidecars,
     tables,
     text,
+    text_parquet,
+    tfds,
+    url_parquet,
+    webdataset,
 )
 from data_pipelines.prepare.formats.base import Format
 
@@ -33,13 +45,34 @@ FORMATS: dict[str, Format] = {
     "llava": llava.FORMAT,
     "chat": chat.FORMAT,
     "alpaca": alpaca.FORMAT,
+    "captions_parquet": captions_parquet.FORMAT,
+    "url_parquet": url_parquet.FORMAT,
+    "webdataset": webdataset.FORMAT,
+    "tfds": tfds.FORMAT,
+    "interleaved_parquet": interleaved_parquet.FORMAT,
+    "mmc4_tars": mmc4_tars.FORMAT,
+    "text_parquet": text_parquet.FORMAT,
+    "cauldron": cauldron.FORMAT,
+    "chat_parquet": chat_parquet.FORMAT,
+    "chat_tars": chat_tars.FORMAT,
+    "energon": energon.FORMAT,
+    "pickles": pickles.FORMAT,
 }
 CORPORA: dict[str, tuple[str, ...]] = {
-    "captions": ("captions", "table", "folder", "coco", "karpathy"),
-    "interleaved": ("interleaved", "mmc4", "mmc4_assigned"),
-    "text": ("text",),
-    "instructions": ("llava", "chat", "alpaca"),
-}
+    "captions": (
+        "captions", "table", "folder", "coco", "karpathy", "captions_parquet",
+        "url_parquet", "webdataset", "tfds", "energon", "pickles",
+    ),
+    "interleaved": (
+        "interleaved", "mmc4", "mmc4_assigned", "interleaved_parquet", "mmc4_tars",
+        "energon", "pickles",
+    ),
+    "text": ("text", "text_parquet"),
+    "instructions": (
+        "llava", "chat", "alpaca", "cauldron", "chat_parquet", "chat_tars", "energon",
+        "pickles",
+    ),
+}  # fmt: skip
 FOLDER = ""  # the suffix that stands for a folder among those of a format
 
 

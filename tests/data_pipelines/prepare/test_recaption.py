@@ -17,6 +17,7 @@ from chat_server import OK, Act
 
 from data_pipelines import index, shards, tokenizer
 from data_pipelines.prepare import recaption
+from data_pipelines.prepare.asking import Manner
 from data_pipelines.prepare.chat import Endpoint
 from data_pipelines.records import Document, Image, Text
 
@@ -60,10 +61,12 @@ def _quiet(_: str) -> None:
     pass
 
 
+FAST = Manner(per_minute=60_000, backoff=0.01)
+
+
 def _request(root, server, **changes) -> recaption.Request:
     endpoint = Endpoint(server.url, "m", KEY, 50, timeout=0.5)
-    request = recaption.Request(str(root), endpoint, per_minute=60_000, backoff=0.01)
-    return request._replace(**changes)
+    return recaption.Request(str(root), endpoint, manner=FAST)._replace(**changes)
 
 
 def _files(root: pathlib.Path) -> dict[str, bytes]:
@@ -142,7 +145,9 @@ def test_a_server_that_wants_a_pause_gets_it_from_all(root):
         return OK
 
     with chat_server.serve(plan) as server:
-        recaption.recaption(_request(root, server, per_minute=1200.0), _quiet)
+        recaption.recaption(
+            _request(root, server, manner=Manner(per_minute=1200.0)), _quiet
+        )
     times = sorted(asked.at for asked in server.asked)
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert max(gaps) > 0.6
@@ -160,7 +165,7 @@ def test_failures_are_counted_by_reason_and_asked_again_the_next_time(root, expe
         return Act(500) if n == 7 else OK
 
     with chat_server.serve(plan) as server:
-        request = _request(root, server, tries=3)
+        request = _request(root, server, manner=FAST._replace(tries=3))
         said = recaption.recaption(request, _quiet)
         assert "21 of 24 documents have a synthetic caption" in said
         for words in (
@@ -190,7 +195,8 @@ def test_an_endpoint_that_answers_nothing_ends_the_run_at_once(root, act, says):
     before = _files(root)
     refused = pytest.raises(ValueError, match=says)
     with chat_server.serve(lambda *_: act) as server, refused as error:
-        recaption.recaption(_request(root, server, tries=2), _quiet)
+        request = _request(root, server, manner=FAST._replace(tries=2))
+        recaption.recaption(request, _quiet)
     assert KEY not in str(error.value)
     assert _files(root) == before
 
