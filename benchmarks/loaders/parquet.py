@@ -5,8 +5,9 @@ by default it is Pillow. `state_dict` is what its documentation recommends to go
 samples of the shuffle buffer are lost then, as it says.
 """
 
+import itertools
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benchmarks.loaders import base
@@ -59,5 +60,12 @@ def open(setup: Setup, state: Any) -> Opened:
     )
     if state is not None:
         streamed.load_state_dict(state)
-    rows = Rows((base.Sample(**sample) for sample in streamed), setup)
+
+    def samples() -> Iterator[base.Sample]:
+        # Going on near the end of an epoch may find nothing beside the lost buffer.
+        for epoch in itertools.count():
+            streamed.set_epoch(epoch)
+            yield from (base.Sample(**sample) for sample in streamed)
+
+    rows = Rows(samples(), setup)
     return Opened(iter(rows), streamed.state_dict)
