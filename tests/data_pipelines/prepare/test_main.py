@@ -82,4 +82,4 @@ def test_a_run_prints_its_summary(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "text/train" in done.stdout
     assert "rejected: 1, listed in" in done.stdout
-    assert "1 x malformed_json (the document is left out)" in done.stdout
+    assert "1 x malformed_json (the record is left out)" in done.stdout
