@@ -227,7 +227,7 @@ def _make_parts(
     todo = [job for job in jobs if not parts.done(parts.place(job))]
     if todo:
         with progress.of_files(
-            space.parts, "facts.json", len(jobs), "reading", [space.parts]
+            space.parts, "facts.json", len(jobs), "reading", [space.parts], say
         ):
             beam.make_parts(todo, engine)
     for job in jobs:
