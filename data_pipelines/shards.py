@@ -116,7 +116,7 @@ def write_records(path: pathlib.Path, found: Iterable[bytes], codec: str) -> Non
     except RuntimeError as error:  # all that writing in the background ran into
         full = os.strerror(errno.ENOSPC)
         number = errno.ENOSPC if full in str(error) else errno.EIO
-        reason = full if number == errno.ENOSPC else str(error)
+        reason = full if number == errno.ENOSPC else str(error).split(";")[0]
         raise OSError(number, reason, str(path)) from error
 
 

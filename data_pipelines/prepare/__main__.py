@@ -149,7 +149,8 @@ def _evaluations(given: list[str]) -> dict[str, list[str]]:
 
 
 def _one_line(arguments: list[str]) -> None:
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    # What fails is told in one line; Beam would show its own traces as well.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
         main(arguments)
     except (ValueError, OSError) as error:

@@ -9,12 +9,15 @@ import importlib
 import io
 import json
 import pathlib
+import shlex
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam
 from apache_beam.options import pipeline_options
 from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.transforms import environments
 
 from data_pipelines import shards
 from data_pipelines.prepare import dedupe, parts, workspace
@@ -155,16 +158,30 @@ def info_path(space: Workspace, shard: Shard) -> pathlib.Path:
 
 
 def _pipeline(engine: Engine):
-    modes = {} if engine.workers <= 1 else {"direct_running_mode": "multi_processing"}
     options = pipeline_options.PipelineOptions(
         list(engine.flags),
         direct_num_workers=engine.workers,
         default_sdk_harness_log_level="ERROR",
-        **modes,
     )
-    name = RUNNERS[engine.runner]
-    runner: Any = name or fn_runner.FnApiRunner()
+    runner: Any = RUNNERS[engine.runner] or _direct(engine.workers)
     return apache_beam.Pipeline(runner=runner, options=options)
+
+
+def _direct(workers: int) -> fn_runner.FnApiRunner:
+    """The runner of one machine: in this process, or in others of its own."""
+    if workers <= 1:
+        return fn_runner.FnApiRunner()
+    # As `multi_processing` would start them, but once started they are silent: what
+    # fails in them is told by this process.
+    program = (
+        "import logging, os, sys; logging.disable(logging.ERROR); "
+        "from apache_beam.runners.worker import sdk_worker_main; "
+        "sys.stderr = open(os.devnull, 'w'); sdk_worker_main.main([])"
+    )
+    command = shlex.join([sys.executable, "-c", program])
+    environment: Any = environments.SubprocessSDKEnvironment
+    made = environment.from_command_string(command)
+    return fn_runner.FnApiRunner(default_environment=made)
 
 
 def _flat_map(function, *arguments):

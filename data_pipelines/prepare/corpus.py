@@ -9,6 +9,7 @@ import logging
 import os
 import pathlib
 import pickle
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from data_pipelines.prepare.workspace import Workspace
 
 TOKENIZER = "tokenizer.model"  # of one that is trained
 REJECTS = "rejects.jsonl"
+_WHILE = re.compile(r" \[while running '[^']*'\]")  # what Beam adds to a message
 _SHARD_RECORDS = 10_000
 _SHARD_BYTES = 2**30
 
@@ -300,7 +302,8 @@ def _told() -> Iterator[None]:
     except Exception as error:
         told = [line.strip() for line in str(error).splitlines() if "[Errno" in line]
         if isinstance(error, OSError) or told:
-            reason = told[-1] if told else str(error)
+            reason = _WHILE.sub("", told[-1] if told else str(error))
+            reason = reason[max(0, reason.find("[Errno")) :]
             rule = "nothing is lost: the same command goes on from here"
             raise ValueError(f"preparation stopped: {reason}; {rule}") from error
         raise

@@ -85,7 +85,7 @@ def test_real_corpora_whole_killed_at_random_five_times(real_data, tmp_path):
     sets = {"pope": "vqa/pope_coco_random.jsonl.gz",
             "arc": "text_qa/arc_easy_test_500.jsonl"}  # fmt: skip
     held = [f"--decontaminate={n}={real_data / path}" for n, path in sets.items()]
-    flags = (*ALL, "--languages=en", "--text_rules=off", "--shards=3", *held)
+    flags = (*ALL, "--languages=en", "--vocab_size=2000", "--shards=3", *held)
     took = _whole(raw_corpora.command(files, tmp_path / "whole", *flags))
     output, rng = tmp_path / "out", random.Random(0)
     command = raw_corpora.command(files, output, *flags)

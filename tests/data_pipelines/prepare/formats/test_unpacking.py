@@ -46,9 +46,8 @@ def test_a_file_that_is_cut_off_gives_the_lines_before(tmp_path, suffix):
     packed = PACKERS[suffix](b"".join(lines))
     path = tmp_path / f"a{suffix}"
     path.write_bytes(packed[: len(packed) // 2])
-    found = []
+    found: list[bytes] = []
     with pytest.raises(unpacking.Broken), unpacking.open_bytes(path) as file:
-        for line in file:
-            found.append(line)
+        found.extend(iter(file.readline, b""))
     assert found == lines[: len(found)]
     assert len(found) > 2000
