@@ -18,7 +18,8 @@ The usual files are JSON lines:
     text         {"text": text}; or a .txt
 
 Files may be of any format of docs/formats.md, which is told from their name and first
-record, or said: --captions=webdataset:shards/{00000..00099}.tar
+record, or said: --captions=webdataset:shards/{00000..00099}.tar  Stages, filters and
+runners are described in docs/prepare.md.
 """
 
 import functools

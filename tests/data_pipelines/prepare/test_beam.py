@@ -1,5 +1,6 @@
 """The stages on Beam: the same bytes whatever runs them, and every document placed."""
 
+import collections
 import importlib.util
 import json
 import pathlib
@@ -107,6 +108,46 @@ def test_a_run_without_a_reject_has_an_empty_list(tmp_path):
     (tmp_path / "t.jsonl").write_text('{"text": "good"}\n{"text": "better"}\n' * 40)
     _prepare({"text": [str(tmp_path / "t.jsonl")]}, tmp_path / "out")
     assert (tmp_path / "out" / corpus.REJECTS).read_text() == ""
+
+
+def test_what_other_documents_cost_is_found_and_adds_up(tmp_path):
+    """A near duplicate in another file, and an image that is on all twelve pages."""
+    for number in range(13):
+        (tmp_path / f"{number}.jpg").write_bytes(raw_corpora.noise(number))
+    pages = [
+        {"texts": [raw_corpora.prose(n), None, "mid", None],
+         "images": [None, "0.jpg", None, f"{n}.jpg"]}
+        for n in range(1, 13)
+    ]  # fmt: skip
+    (tmp_path / "i.jsonl").write_text("\n".join(map(json.dumps, pages)))
+    texts = [raw_corpora.prose(n, 200) for n in range(20)]
+    for name, more in (("a", ""), ("b", " And so on.")):
+        lines = [json.dumps({"text": text + more}) for text in texts]
+        (tmp_path / f"{name}.jsonl").write_text(
+            "\n".join(lines[: 20 - 5 * len(more[:1])])
+        )
+    files = {
+        "interleaved": [str(tmp_path / "i.jsonl")],
+        "text": [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")],
+    }
+    _prepare(files, tmp_path / "out")
+    found = collections.Counter(
+        (r["reason"], r["lost"]) for r in raw_corpora.listed(tmp_path / "out")
+    )
+    assert found == {
+        ("image_appearances", "image"): 12,
+        ("near_duplicate", "document"): 15,
+    }
+    expected = {"interleaved": (12, {}), "text": (35, {"near_duplicate": 15})}
+    for name, (read, lost) in expected.items():
+        manifests = [
+            shards.read_manifest(tmp_path / "out" / name / split) for split in SPLITS
+        ]
+        assert manifests[0]["extra"]["read"]["documents"] == read
+        assert manifests[0]["extra"]["lost"] == lost
+        assert sum(m["records"] for m in manifests) == read - sum(lost.values())
+        images = sum(m["images"] for m in manifests)
+        assert images == (12 if name == "interleaved" else 0)
 
 
 REFUSED = [

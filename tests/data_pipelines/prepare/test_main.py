@@ -1,6 +1,8 @@
 """The program: help that helps, one clear line for each mistake."""
 
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -54,6 +56,16 @@ def test_the_short_help_names_formats_and_flags():
     ):  # fmt: skip
         assert f"--{flag}" in words or f"--[no]{flag}" in words
     assert '{"image": path, "caption": text}' in words
+
+
+def test_every_flag_of_the_page_is_one_of_the_program():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "prepare.md").read_text()
+    beams = set(re.findall(r"--beam=--([a-z_]+)", page))
+    named = set(re.findall(r"--([a-z_]+)", page)) - beams - {"helpshort", "beam"}
+    known = set(
+        re.findall(r"^  --(?:\[no\])?([a-z_]+):", _run("--helpshort").stdout, re.M)
+    )
+    assert named - known == {"nonear_duplicates"}
 
 
 def test_shards_are_counted_again_for_another_tokenizer(tmp_path):
