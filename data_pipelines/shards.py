@@ -6,10 +6,12 @@ there, so the same documents give the same bytes, whatever engine wrote them.
 
 import bisect
 import collections
+import errno
 import hashlib
 import itertools
 import json
 import logging
+import os
 import pathlib
 import threading
 import time
@@ -86,10 +88,7 @@ def write_shard(
     part = path.with_name(path.name + ".part")
     # JPEGs don't compress. One record a group keeps a random read O(1).
     codec = "uncompressed" if counts["images"] else "zstd"
-    writer = array_record_module.ArrayRecordWriter(str(part), f"group_size:1,{codec}")
-    for record in ordered:
-        writer.write(record)
-    writer.close()
+    write_records(part, ordered, codec)
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     size = part.stat().st_size
@@ -102,6 +101,28 @@ def write_shard(
         "duplicates": given - len(ordered),
         **counts,
     }
+
+
+def write_records(path: pathlib.Path, found: Iterable[bytes], codec: str) -> None:
+    """Writes an ArrayRecord file; `codec` is "uncompressed" or "zstd".
+
+    Raises OSError where the system refuses, such as for a full disk.
+    """
+    try:
+        writer = array_record_module.ArrayRecordWriter(
+            str(path), f"group_size:1,{codec}"
+        )
+    except RuntimeError as error:
+        raise OSError(errno.EIO, str(error), str(path)) from error
+    for record in found:
+        writer.write(record)
+    try:
+        writer.close()
+    except RuntimeError as error:  # all that writing in the background ran into
+        full = os.strerror(errno.ENOSPC)
+        number = errno.ENOSPC if full in str(error) else errno.EIO
+        reason = full if number == errno.ENOSPC else str(error).split(";")[0]
+        raise OSError(number, reason, str(path)) from error
 
 
 def _count(ordered: Sequence[bytes]) -> dict:

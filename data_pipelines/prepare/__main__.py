@@ -11,8 +11,15 @@ The second form counts the tokens of ROOT again, for another tokenizer. The thir
 model for a synthetic caption of each image of a prepared corpus (VeCap), beside the
 text that it has; it may be stopped and started again.
 
+The usual files are JSON lines:
+
+    captions     {"image": path, "caption": text}, or captions: a list of texts
+    interleaved  {"texts": [text or null], "images": [path or null]}, in reading order
+    text         {"text": text}; or a .txt
+
 Files may be of any format of docs/formats.md, which is told from their name and first
-record, or said: --captions=webdataset:shards/{00000..00099}.tar
+record, or said: --captions=webdataset:shards/{00000..00099}.tar  Stages, filters and
+runners are described in docs/prepare.md.
 """
 
 import functools
@@ -143,10 +150,11 @@ def _evaluations(given: list[str]) -> dict[str, list[str]]:
 
 
 def _one_line(arguments: list[str]) -> None:
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    # What fails is told in one line; Beam would show its own traces as well.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
         main(arguments)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         resumes = arguments[1:] != ["index"]

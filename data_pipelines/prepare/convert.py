@@ -5,11 +5,8 @@ them. What depends on other documents, such as near duplicates, comes later, by 
 """
 
 import hashlib
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
-
-import PIL.Image
 
 from data_pipelines import records
 from data_pipelines.prepare import decontaminate, minhash, photos, picture_hash
@@ -35,7 +32,13 @@ class Seen(NamedTuple):
     image: Image
     digest: bytes  # of the original file: the same picture under any name
     perceptual: int | None  # None: not wanted, or too plain
-    url: str
+
+
+class Unseen(NamedTuple):
+    """An image that is left out."""
+
+    problem: Problem
+    filtered: bool  # by a rule; otherwise it is missing or damaged
 
 
 class Traits(NamedTuple):
@@ -72,14 +75,20 @@ def documents(raw: Raw, corpus: str, recipe: Recipe) -> Iterator[Kept | Reject]:
     """
     try:
         _require(scores.problem(raw.scores, recipe.scores, recipe.missing_scores))
-        seen: dict[Picture, Seen | Problem] = {}
-        for parts in raw.documents:
-            for part in parts:
-                if isinstance(part, Picture) and part not in seen:
-                    seen[part] = _look(raw, part, recipe)
-        yield from _without_losses(raw, corpus, recipe, seen)
+        shown = [p for parts in raw.documents for p in parts if isinstance(p, Picture)]
+        seen = {
+            picture: _look(raw, picture, recipe) for picture in dict.fromkeys(shown)
+        }
+        _require_images(raw, corpus, recipe, seen)
     except _Lost as lost:
         yield Reject(raw.file, raw.number, lost.reason, lost.detail, "record")
+        return
+    for parts in raw.documents:
+        try:
+            yield from _document(raw, parts, corpus, recipe, seen)
+        except _Lost as lost:
+            kind = "record" if len(raw.documents) == 1 else "document"
+            yield Reject(raw.file, raw.number, lost.reason, lost.detail, kind)
 
 
 def segments_text(segments: Sequence[Segment]) -> str:
@@ -87,30 +96,42 @@ def segments_text(segments: Sequence[Segment]) -> str:
     return "\n\n".join(s.text for s in segments if isinstance(s, Text))
 
 
-def _without_losses(
-    raw: Raw, corpus: str, recipe: Recipe, seen: dict[Picture, Seen | Problem]
-) -> Iterator[Kept | Reject]:
-    lost = [p for p, found in seen.items() if isinstance(found, Problem)]
-    if lost:
-        problem = seen[lost[0]]
-        assert isinstance(problem, Problem)
-        if recipe.settings.missing_image == "error":
-            where = f"{raw.file}: record {raw.number}"
-            raise ValueError(f"{where}: {problem.reason}: {problem.detail}")
-        if corpus in recipes.NEEDS_IMAGES or recipe.settings.missing_image == "drop":
-            raise _Lost(problem.reason, problem.detail)
-        for picture in lost:
-            problem = seen[picture]
-            assert isinstance(problem, Problem)
-            yield Reject(raw.file, raw.number, *problem, "image")
-    good = {p: found for p, found in seen.items() if isinstance(found, Seen)}
-    alone = len(raw.documents) == 1
-    for parts in raw.documents:
-        try:
-            yield _document(raw, parts, corpus, recipe, good)
-        except _Lost as bad:
-            kind = "record" if alone else "document"
-            yield Reject(raw.file, raw.number, bad.reason, bad.detail, kind)
+def joined(segments: Iterable[Segment | Picture]) -> tuple[Segment, ...]:
+    """Without pictures that are lost; texts around these become one, as paragraphs."""
+    found: list[Segment] = []
+    gap = False  # a picture was lost after the last segment
+    for segment in segments:
+        if isinstance(segment, Picture):
+            gap = True
+            continue
+        last = found[-1] if found else None
+        if (
+            gap
+            and isinstance(segment, Text)
+            and isinstance(last, Text)
+            and segment.loss == last.loss
+        ):
+            found[-1] = last._replace(text=f"{last.text}\n\n{segment.text}")
+        else:
+            found.append(segment)
+        gap = False
+    return tuple(found)
+
+
+def _require_images(
+    raw: Raw, corpus: str, recipe: Recipe, seen: dict[Picture, Seen | Unseen]
+) -> None:
+    """Raises _Lost or ValueError where images that are left out cost the record."""
+    lost = [found for found in seen.values() if isinstance(found, Unseen)]
+    missing = [found for found in lost if not found.filtered]
+    policy = recipe.settings.missing_image
+    if missing and policy == "error":
+        reason, detail = missing[0].problem
+        raise ValueError(f"{raw.file}: record {raw.number}: {reason}: {detail}")
+    if corpus in recipes.NEEDS_IMAGES and lost:
+        _require(lost[0].problem)
+    if missing and policy == "drop":
+        _require(missing[0].problem)
 
 
 def _document(
@@ -118,54 +139,62 @@ def _document(
     parts: Sequence[Part],
     corpus: str,
     recipe: Recipe,
-    good: dict[Picture, Seen],
+    seen: dict[Picture, Seen | Unseen],
+) -> Iterator[Kept | Reject]:
+    """The document, after the images that it loses; or raises _Lost."""
+    shown: list[Seen] = []
+    segments: list[Segment | Picture] = []  # a picture: it is lost
+    rules = recipe.pages if corpus == "interleaved" else None
+    for part in parts:
+        found = seen[part] if isinstance(part, Picture) else part
+        if isinstance(found, Seen) and rules:
+            found = _unless_repeated(found, shown)
+        if isinstance(found, Unseen):
+            yield Reject(raw.file, raw.number, *found.problem, "image")
+            segments.append(Picture())
+        elif isinstance(found, Seen):
+            shown.append(found)
+            segments.append(found.image)
+        else:
+            segments.append(found)
+    if rules:
+        _require(pages.problem(len(shown), rules))
+    yield _kept(raw, joined(segments), shown, corpus, recipe)
+
+
+def _unless_repeated(found: Seen, shown: Sequence[Seen]) -> Seen | Unseen:
+    if all(found.digest != one.digest for one in shown):
+        return found
+    detail = "the document has shown it before"
+    return Unseen(Problem("image_repeated", detail), True)
+
+
+def _kept(
+    raw: Raw,
+    segments: tuple[Segment, ...],
+    shown: Sequence[Seen],
+    corpus: str,
+    recipe: Recipe,
 ) -> Kept:
-    shown = [good[p] for p in parts if isinstance(p, Picture) and p in good]
-    if corpus == "interleaved" and recipe.pages is not None:
-        again = pages.repeats([one.digest for one in shown])
-        left = _Skip(again)
-        parts = [p for p in parts if not (_shown(p, good) and left())]
-        shown = [one for place, one in enumerate(shown) if place not in again]
-        _require(pages.problem(len(shown), recipe.pages))
-    segments = _joined([_filled(p, good) for p in parts])
+    """The document of these segments; raises _Lost where the recipe refuses it."""
     texts = [s.text for s in segments if isinstance(s, Text)]
     if not any(text.strip() for text in texts):
         raise _Lost("empty_text", "no text in the document")
     _check_texts(texts, segments, corpus, recipe)
     if recipe.evaluations:
         looks = [Look(one.digest, one.perceptual) for one in shown]
-        known = recipes.evaluations(recipe.evaluations)
+        wordings = [s.synthetic for s in segments if isinstance(s, Text)]
+        known = recipes.evaluations(recipe.evaluations, recipe.evaluations_digest)
         _require(decontaminate.contaminated(texts, looks, known))
+        _require(decontaminate.contaminated(filter(None, wordings), [], known))
     document = Document(segments, corpus, "", raw.licence, raw.url, raw.meta)
     key = records.document_id(document)
-    # All captions of an image are on the same side, whatever they say.
-    decides = shown[0].digest if corpus == "captions" and shown else key
+    # All captions of an image are on the same side, whatever they say, and whatever its
+    # file was before it was converted.
+    decides = shown[0].image.data if corpus == "captions" and shown else key
     traits = _traits(texts, shown, corpus, recipe)
     split, record = side(decides, recipe.heldout), records.encode(document)
     return Kept(split, key, record, traits, raw.file, raw.number)
-
-
-class _Skip:
-    """Says of one picture after the other whether it is skipped."""
-
-    def __init__(self, places: Sequence[int]):
-        self._places = set(places)
-        self._at = -1
-
-    def __call__(self) -> bool:
-        self._at += 1
-        return self._at in self._places
-
-
-def _shown(part: Part, good: dict[Picture, Seen]) -> bool:
-    return isinstance(part, Picture) and part in good
-
-
-def _filled(part: Part, good: dict[Picture, Seen]) -> Segment | Picture:
-    """A picture's image, where there is one; everything else as it is."""
-    if isinstance(part, Picture) and part in good:
-        return good[part].image
-    return part
 
 
 def side(key: bytes, heldout: float) -> str:
@@ -199,61 +228,33 @@ def _traits(
     return Traits(signature, tuple((one.digest, one.perceptual) for one in shown))
 
 
-def _look(raw: Raw, picture: Picture, recipe: Recipe) -> Seen | Problem:
+def _look(raw: Raw, picture: Picture, recipe: Recipe) -> Seen | Unseen:
     """The picture, converted; or what is wrong with it."""
     name = picture.path or picture.url
     try:
         data = picture.data or _read(raw, picture)
-        digest = hashlib.blake2b(data, digest_size=16).digest()
         image = photos.convert(data, recipe.max_side)
     except photos.Refused as refused:
         detail = refused.detail
         named = detail if not name or name in detail else f"{name}: {detail}"
-        return Problem(refused.reason, named)
+        return Unseen(Problem(refused.reason, named), False)
     if recipe.pictures is not None:
         label = picture.url or picture.path
-        width, height = _size(data)
+        width, height = photos.size(data)
         found = pictures.problem(label, len(data), width, height, recipe.pictures)
         found = found or pictures.plain(image.data, recipe.pictures)
         if found:
-            return found
+            return Unseen(found, True)
     wanted = recipe.near_duplicates or recipe.evaluations
     perceptual = picture_hash.perceptual(image.data) if wanted else None
-    return Seen(image, digest, perceptual, picture.url)
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    return Seen(image, digest, perceptual)
 
 
 def _read(raw: Raw, picture: Picture) -> bytes:
     if picture.path:
         return photos.read(raw.folder, picture.path)
     raise photos.Refused("image_not_local", f"{picture.url}: download it first")
-
-
-def _size(data: bytes) -> tuple[int, int]:
-    """Sides of an image that is known to be readable."""
-    with PIL.Image.open(io.BytesIO(data)) as opened:
-        return opened.size
-
-
-def _joined(segments: Sequence[Segment | Picture]) -> tuple[Segment, ...]:
-    """Without lost pictures; texts that follow each other become one, as paragraphs."""
-    joined: list[Segment] = []
-    gap = False  # a picture was lost after the last segment
-    for segment in segments:
-        if isinstance(segment, Picture):
-            gap = True
-            continue
-        last = joined[-1] if joined else None
-        if (
-            gap
-            and isinstance(segment, Text)
-            and isinstance(last, Text)
-            and segment.loss == last.loss
-        ):
-            joined[-1] = Text(f"{last.text}\n\n{segment.text}", last.loss)
-        else:
-            joined.append(segment)
-        gap = False
-    return tuple(joined)
 
 
 def _require(problem: Problem | None) -> None:

@@ -1,14 +1,17 @@
 """A whole preparation: stages, tokenizer, index, and only then the final folder."""
 
 import collections
+import contextlib
+import hashlib
 import importlib
 import json
 import logging
 import os
 import pathlib
 import pickle
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_pipelines import index, shards, tokenizer
@@ -25,9 +28,11 @@ from data_pipelines.prepare import recipe as recipes
 from data_pipelines.prepare.formats.registry import FORMATS, Input
 from data_pipelines.prepare.parts import Job, Place
 from data_pipelines.prepare.recipe import SPLITS, Recipe
+from data_pipelines.prepare.workspace import Workspace
 
 TOKENIZER = "tokenizer.model"  # of one that is trained
 REJECTS = "rejects.jsonl"
+_WHILE = re.compile(r" \[while running '[^']*'\]")  # what Beam adds to a message
 _SHARD_RECORDS = 10_000
 _SHARD_BYTES = 2**30
 
@@ -62,26 +67,34 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
     beam.check(engine)
     tokenizer_sample.check(request.tokenizer_weights, request.files)
     output = pathlib.Path(request.output)
-    with workspace.unfinished(output, _facts(request)) as folder:
-        recipe = _with_evaluations(request, folder, say)
-        jobs = list(_jobs(request, recipe, folder))
+    with _told(), workspace.unfinished(output, _facts(request)) as space:
+        recipe = _with_evaluations(request, space, say)
         say(f"preparing {sum(map(len, request.files.values()))} files")
+        jobs = list(_jobs(request, recipe, space))
+        units = space.parts.parent / "units.json"
+        workspace.require_same(units, {"input": [job.name for job in jobs]})
         places = [parts.place(job) for job in jobs]
-        _make_parts(beam, engine, jobs, places)
-        drops = _find_drops(beam, engine, places, recipe, folder)
+        _make_parts(beam, engine, jobs, space, say)
+        drops = _find_drops(beam, engine, places, recipe, space, say)
         wanted = _shards(beam, places, request)
-        _write_shards(beam, engine, places, drops, wanted, folder)
-        _finish(beam, places, wanted, recipe, folder)
+        _write_shards(beam, engine, places, drops, recipe, wanted, space, say)
+        _write_rejects(places, space.result)
+        extra = _extra(request.files, recipe, places)
+        _write_manifests(beam, wanted, space, extra)
         corpora = list(request.files)
-        _check_texts(folder, corpora)
-        if words is None:
-            words = _train(request, folder, corpora, say)
-        else:
-            shutil.copyfile(request.tokenizer, folder / words.FILE_NAME)
+        _check_texts(space.result, corpora)
+        words = words or _train(request, space.result, corpora, say)
+        path = space.result / words.FILE_NAME
+        if request.tokenizer:
+            shutil.copyfile(request.tokenizer, path)
+        extra = {
+            name: {**e, "tokenizer": _described(path)} for name, e in extra.items()
+        }
+        _write_manifests(beam, wanted, space, extra)
         say("counting tokens")
-        for path in _folders(folder, corpora):
-            index.build(path, words, workers=request.workers)
-        return summary(folder, output)
+        for folder in _folders(space.result, corpora):
+            index.build(folder, words, workers=request.workers)
+        return summary(space.result, output)
 
 
 def reindex(output: str, model: str, workers: int = 1) -> str:
@@ -180,7 +193,7 @@ def _state(path: str) -> list[int]:
 
 
 def _with_evaluations(
-    request: Request, folder: pathlib.Path, say: Callable[[str], None]
+    request: Request, space: Workspace, say: Callable[[str], None]
 ) -> Recipe:
     """The recipe with the index of the evaluation sets, written for all workers."""
     if not request.evaluations:
@@ -192,30 +205,35 @@ def _with_evaluations(
     made = decontaminate.build(sets)
     for name, (runs, images) in sorted(decontaminate.counts(made).items()):
         say(f"evaluation set {name}: {runs} runs of words, {images} images")
-    path = folder / workspace.PARTS / "evaluations.pickle"
-    path.write_bytes(pickle.dumps(made))
-    digest = json.dumps(_facts(request)["evaluation sets"])
+    path, data = space.parts / "evaluations.pickle", pickle.dumps(made)
+    workspace.write(path, data)
+    digest = hashlib.sha256(data).hexdigest()
     return request.recipe._replace(evaluations=str(path), evaluations_digest=digest)
 
 
-def _jobs(request: Request, recipe: Recipe, folder: pathlib.Path) -> Iterator[Job]:
+def _jobs(request: Request, recipe: Recipe, space: Workspace) -> Iterator[Job]:
     for corpus, files in sorted(request.files.items()):
         for file in files:
             units = FORMATS[file.format].units(pathlib.Path(file.file), file.folder)
             for unit in units:
-                yield parts.job(corpus, unit, recipe, folder / workspace.PARTS)
+                yield parts.job(corpus, unit, recipe, space.parts)
 
 
 def _make_parts(
-    beam: Any, engine: Any, jobs: Sequence[Job], places: Sequence[Place]
+    beam: Any,
+    engine: Any,
+    jobs: Sequence[Job],
+    space: Workspace,
+    say: Callable[[str], None],
 ) -> None:
     todo = [job for job in jobs if not parts.done(parts.place(job))]
     if todo:
-        home = pathlib.Path(jobs[0].folder)
-        with progress.of_files(home, "*.facts.json", len(jobs), "reading", "units"):
-            _stage(beam.make_parts, todo, engine)
-    for where in places:
-        parts.require_done(where)
+        with progress.of_files(
+            space.parts, "facts.json", len(jobs), "reading", [space.parts], say
+        ):
+            beam.make_parts(todo, engine)
+    for job in jobs:
+        parts.require_done(parts.place(job))
 
 
 def _find_drops(
@@ -223,14 +241,16 @@ def _find_drops(
     engine: Any,
     places: Sequence[Place],
     recipe: Recipe,
-    folder: pathlib.Path,
+    space: Workspace,
+    say: Callable[[str], None],
 ) -> str:
     """The file of what goes because of other documents; empty: nothing does."""
     if not dedupe.wanted(recipe):
         return ""
-    path = folder / workspace.PARTS / "drops.msgpack"
+    path = space.parts / "drops.msgpack"
     if not path.exists():
-        _stage(beam.find_drops, places, recipe, engine, path)
+        say("comparing documents")
+        beam.find_drops(places, recipe, engine, path)
     return str(path)
 
 
@@ -238,10 +258,10 @@ def _shards(beam: Any, places: Sequence[Place], request: Request) -> list[Any]:
     """All shards to write, from what the parts hold."""
     records, sizes = collections.Counter(), collections.Counter()
     for where in places:
-        for split, count in parts.facts(where)["records"].items():
-            records[where.corpus, split] += count
-        for split, count in parts.facts(where)["bytes"].items():
-            sizes[where.corpus, split] += count
+        facts = parts.facts(where)
+        for split in facts.records:
+            records[where.corpus, split] += facts.records[split]
+            sizes[where.corpus, split] += facts.bytes[split]
     found = []
     for corpus in request.files:
         for split in SPLITS:
@@ -257,50 +277,84 @@ def _write_shards(
     engine: Any,
     places: Sequence[Place],
     drops: str,
+    recipe: Recipe,
     wanted: Sequence[Any],
-    folder: pathlib.Path,
+    space: Workspace,
+    say: Callable[[str], None],
 ) -> None:
-    if all(beam.info_path(folder, one).exists() for one in wanted):
+    if all(beam.info_path(space, one).exists() for one in wanted):
         return
-    pattern = "*/*/*.array_record.json"
-    with progress.of_files(folder, pattern, len(wanted), "writing", "shards"):
-        _stage(beam.write_shards, places, drops, wanted, folder, engine)
+    ending = "array_record.json"
+    homes = {space.result / one.corpus / one.split: None for one in wanted}
+    with progress.of_files(
+        space.parts, ending, len(wanted), "writing", list(homes), say
+    ):
+        beam.write_shards(places, drops, recipe.heldout, wanted, space, engine)
 
 
-def _stage(run: Callable[..., None], *arguments: Any) -> None:
-    """Runs a stage; what the system refuses (a full disk) is told in one line."""
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What the system refuses (a full disk), here or in a worker, is told in a line."""
     try:
-        run(*arguments)
+        yield
+    except ValueError:
+        raise
     except Exception as error:
         told = [line.strip() for line in str(error).splitlines() if "[Errno" in line]
         if isinstance(error, OSError) or told:
-            reason = told[-1] if told else str(error)
+            reason = _WHILE.sub("", told[-1] if told else str(error))
+            reason = reason[max(0, reason.find("[Errno")) :]
             rule = "nothing is lost: the same command goes on from here"
             raise ValueError(f"preparation stopped: {reason}; {rule}") from error
         raise
 
 
-def _finish(
-    beam: Any,
-    places: Sequence[Place],
-    wanted: Sequence[Any],
-    recipe: Recipe,
-    folder: pathlib.Path,
+def _extra(
+    corpora: Iterable[str], recipe: Recipe, places: Sequence[Place]
+) -> dict[str, dict[str, Any]]:
+    """What manifests say of each corpus: the recipe, and what became of what was read.
+
+    Of documents, read = the sum of lost + records and duplicates of both manifests.
+    """
+    found = {}
+    for corpus in corpora:
+        read, lost = collections.Counter(), collections.Counter()
+        for where in places:
+            if where.corpus == corpus:
+                facts = parts.facts(where)
+                read.update(facts.read)
+                lost.update(facts.lost)
+                lost.update(parts.dropped(where))
+        counts = {
+            "read": dict(sorted(read.items())),
+            "lost": dict(sorted(lost.items())),
+        }
+        found[corpus] = {"recipe": recipes.described(recipe), **counts}
+    return found
+
+
+def _write_manifests(
+    beam: Any, wanted: Sequence[Any], space: Workspace, extra: dict[str, dict[str, Any]]
 ) -> None:
-    """Manifests, and the list of rejects."""
     by_folder: dict[tuple[str, str], list[dict]] = {}
     for one in wanted:
-        info = json.loads(beam.info_path(folder, one).read_text())
+        info = json.loads(beam.info_path(space, one).read_text())
         by_folder.setdefault((one.corpus, one.split), []).append(info)
     for (corpus, split), infos in by_folder.items():
-        shards.write_manifest(folder / corpus / split, infos, recipes.described(recipe))
+        shards.write_manifest(space.result / corpus / split, infos, extra[corpus])
+
+
+def _write_rejects(places: Sequence[Place], folder: pathlib.Path) -> None:
     part = folder / f"{REJECTS}.part"
     with part.open("w", encoding="utf-8") as file:
         for where in places:
-            file.writelines(parts.rejects(where))
+            file.writelines(map(parts.line, parts.rejects(where)))
     part.replace(folder / REJECTS)
-    for one in wanted:
-        beam.info_path(folder, one).unlink()
+
+
+def _described(path: pathlib.Path) -> dict[str, str]:
+    """What a manifest says of the tokenizer."""
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _train(

@@ -6,6 +6,7 @@ documents show than the rules allow is cut out of each of them.
 """
 
 import functools
+import os
 import pathlib
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -14,12 +15,19 @@ import msgpack
 import numpy as np
 
 from data_pipelines import records
-from data_pipelines.prepare import minhash, near, parts, picture_hash
+from data_pipelines.prepare import (
+    convert,
+    minhash,
+    near,
+    parts,
+    picture_hash,
+    workspace,
+)
 from data_pipelines.prepare.convert import Kept
 from data_pipelines.prepare.parts import Place
-from data_pipelines.prepare.raw import Reject
+from data_pipelines.prepare.raw import Picture, Reject
 from data_pipelines.prepare.recipe import Recipe
-from data_pipelines.records import Image, Text
+from data_pipelines.records import Image
 
 TEXT, PICTURE, SHOWN = "text", "picture", "shown"  # what is grouped
 
@@ -105,23 +113,27 @@ def save(path: pathlib.Path, drops: Drops) -> None:
         {corpus: sorted(found) for corpus, found in sorted(part.items())}
         for part in drops
     ]
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(msgpack.Packer().pack(listed))
-    part.replace(path)
+    workspace.write(path, msgpack.Packer().pack(listed))
+
+
+def load(path: str) -> Drops:
+    """What `save` wrote; nothing for an empty path. Kept for the next call."""
+    if not path:
+        return NONE
+    state = os.stat(path)
+    return _load(path, state.st_ino, state.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=1)
-def load(path: str) -> Drops:
-    """What `save` wrote; nothing for an empty path."""
-    if not path:
-        return NONE
+def _load(path: str, *state: int) -> Drops:
+    del state  # what tells the file from an earlier one
     listed = msgpack.unpackb(pathlib.Path(path).read_bytes())
     return Drops(
         *({corpus: frozenset(found) for corpus, found in p.items()} for p in listed)
     )
 
 
-def survivors(where: Place, drops: Drops) -> Iterator[Kept | Reject]:
+def survivors(where: Place, drops: Drops, heldout: float) -> Iterator[Kept | Reject]:
     """The part's documents that stay, and why others don't."""
     texts, pictures, everywhere = (p.get(where.corpus, frozenset()) for p in drops)
     for kept, (key, traits) in zip(parts.read(where), parts.traits(where)):
@@ -132,28 +144,28 @@ def survivors(where: Place, drops: Drops) -> Iterator[Kept | Reject]:
             detail = f"its {what} is nearly that of another document"
             yield Reject(kept.file, kept.number, "near_duplicate", detail, "document")
         elif any(digest in everywhere for digest in digests):
-            yield from _cut(kept, [digest in everywhere for digest in digests])
+            yield from _cut(kept, [one in everywhere for one in digests], heldout)
         else:
             yield kept
 
 
-def _cut(kept: Kept, gone: list[bool]) -> Iterator[Kept | Reject]:
+def _cut(kept: Kept, gone: list[bool], heldout: float) -> Iterator[Kept | Reject]:
     """The document without some of its images."""
     document = records.decode(kept.record)
     image = iter(gone)
-    left = [s for s in document.segments if not (isinstance(s, Image) and next(image))]
-    detail = f"{sum(gone)} of its images are in too many documents"
-    if not any(isinstance(s, Image) for s in left):
-        yield Reject(kept.file, kept.number, "image_appearances", detail, "document")
+    left = convert.joined(
+        Picture() if isinstance(segment, Image) and next(image) else segment
+        for segment in document.segments
+    )
+    reason, detail = "image_appearances", "the image is in too many documents"
+    for _ in range(sum(gone)):
+        yield Reject(kept.file, kept.number, reason, detail, "image")
+    if not any(isinstance(segment, Image) for segment in left):
+        detail = "all of its images are in too many documents"
+        yield Reject(kept.file, kept.number, reason, detail, "document")
         return
-    yield Reject(kept.file, kept.number, "image_appearances", detail, "image")
-    joined: list[Any] = []
-    for segment in left:
-        last = joined[-1] if joined else None
-        if isinstance(segment, Text) and isinstance(last, Text):
-            joined[-1] = Text(f"{last.text}\n\n{segment.text}", last.loss)
-        else:
-            joined.append(segment)
-    changed = document._replace(segments=tuple(joined))
+    changed = document._replace(segments=left)
     key = records.document_id(changed)
-    yield kept._replace(key=key, record=records.encode(changed))
+    # It may now be the same as another one, which must be on the same side.
+    split, record = convert.side(key, heldout), records.encode(changed)
+    yield kept._replace(split=split, key=key, record=record)

@@ -2,7 +2,7 @@
 
 A part has four files: records (msgpack [split, key, record, file, number], as an
 ArrayRecord), traits (msgpack [key, signature, pictures] one after the other), rejects
-(JSON lines), and facts, which appear last: a part without facts isn't done.
+(JSON lines), and facts (`Facts`), which appear last: a part without them isn't done.
 """
 
 import collections
@@ -10,22 +10,22 @@ import hashlib
 import json
 import os
 import pathlib
+import uuid
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgpack
-from array_record.python import (
-    array_record_module,  # pyright: ignore[reportAttributeAccessIssue]
-)
 
-from data_pipelines.prepare import convert
+from data_pipelines import shards
+from data_pipelines.prepare import convert, workspace
 from data_pipelines.prepare import recipe as recipes
 from data_pipelines.prepare.convert import Kept, Traits
 from data_pipelines.prepare.formats.registry import FORMATS
-from data_pipelines.prepare.raw import Reject, Unit
+from data_pipelines.prepare.raw import Picture, Reject, Unit
 from data_pipelines.prepare.recipe import Recipe
 
 _BATCH = 64  # records that are read at a time
+_DROPPED = "dropped.jsonl"  # rejects because of other documents
 
 
 class Job(NamedTuple):
@@ -44,6 +44,18 @@ class Place(NamedTuple):
     folder: str
     name: str
     corpus: str
+
+
+class Facts(NamedTuple):
+    """What a part holds, and what became of what was read for it.
+
+    Of documents, read = the sum of records + the sum of lost.
+    """
+
+    records: dict[str, int]  # documents that were kept, by split
+    bytes: dict[str, int]  # of these, by split
+    read: dict[str, int]  # records, documents, images; a record may have several
+    lost: dict[str, int]  # documents that were left out, by reason
 
 
 def job(corpus: str, unit: Unit, recipe: Recipe, folder: pathlib.Path) -> Job:
@@ -67,9 +79,9 @@ def make(job: Job) -> Place:
     if done(where):
         return where
     try:
-        _write(where, _found(job))
+        _write(job)
     except ValueError as error:
-        _file(where, "error").write_text(str(error), encoding="utf-8")
+        workspace.write(_file(where, "error"), str(error).encode())
     else:
         _file(where, "error").unlink(missing_ok=True)
     return where
@@ -85,20 +97,19 @@ def require_done(where: Place) -> None:
     if done(where):
         return
     error = _file(where, "error")
-    raise ValueError(error.read_text() if error.exists() else f"{where.name}: not done")
+    if not error.exists():
+        raise RuntimeError(f"{where.name}: the runner ended without this part")
+    raise ValueError(error.read_text(encoding="utf-8"))
 
 
-def facts(where: Place) -> dict:
-    """{"records": {split: count}, "bytes": {split: count}} of a part that is done."""
-    return json.loads(_file(where, "facts.json").read_text())
+def facts(where: Place) -> Facts:
+    """The facts of a part that is done."""
+    return Facts(**json.loads(_file(where, "facts.json").read_text()))
 
 
 def read(where: Place) -> Iterator[Kept]:
     """The part's documents, in order, without their traits."""
-    options = "readahead_buffer_size:0,max_parallelism:0"
-    reader = array_record_module.ArrayRecordReader(
-        str(_file(where, "records")), options
-    )
+    reader = shards.open_shard(_file(where, "records"))
     count = reader.num_records()
     for start in range(0, count, _BATCH):
         for data in reader.read(start, min(start + _BATCH, count)):
@@ -113,62 +124,81 @@ def traits(where: Place) -> Iterator[tuple[bytes, Traits]]:
             yield key, Traits(signature, tuple(map(tuple, pictures)))
 
 
-def rejects(where: Place) -> Iterator[str]:
-    """Lines of JSON: what was left out of the part, also because of other documents."""
-    for ending in ("rejects.jsonl", "dropped.jsonl"):
-        path = _file(where, ending)
-        if path.exists():
-            with path.open(encoding="utf-8") as lines:
-                yield from lines
+def rejects(where: Place) -> list[Reject]:
+    """What was left out of the part, also because of other documents; sorted."""
+    return sorted([*_rejects(where, "rejects.jsonl"), *_rejects(where, _DROPPED)])
 
 
-def write_dropped(where: Place, dropped: Iterable[Reject]) -> None:
+def dropped(where: Place) -> dict[str, int]:
+    """How many of the part's documents went because of others, by reason."""
+    whole = (r.reason for r in _rejects(where, _DROPPED) if r.lost == "document")
+    return dict(collections.Counter(whole))
+
+
+def write_dropped(where: Place, found: Iterable[Reject]) -> None:
     """Writes what other documents cost the part, for `rejects`."""
-    path = _file(where, "dropped.jsonl")
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as file:
-        for reject in dropped:
-            file.write(json.dumps(reject._asdict()) + "\n")
-    part.replace(path)
+    data = "".join(map(line, found)).encode()
+    workspace.write(_file(where, _DROPPED), data)
 
 
-def _found(job: Job) -> Iterator[Kept | Reject]:
+def _rejects(where: Place, ending: str) -> Iterator[Reject]:
+    path = _file(where, ending)
+    if path.exists():
+        with path.open(encoding="utf-8") as lines:
+            yield from (Reject(**json.loads(one)) for one in lines)
+
+
+def line(reject: Reject) -> str:
+    """The reject as a line of a list of rejects."""
+    return json.dumps(reject._asdict()) + "\n"
+
+
+def _found(job: Job, read: collections.Counter, lost: collections.Counter):
+    """Documents and rejects of the unit; counts what is read, and lost of it."""
     form = FORMATS[job.unit.format]
     for raw in form.read(job.unit, job.recipe.settings):
         if isinstance(raw, Reject):
+            read["records"] += raw.lost == "record"
             yield raw
-        else:
-            yield from convert.documents(raw, job.corpus, job.recipe)
+            continue
+        parts = [part for document in raw.documents for part in document]
+        images = sum(isinstance(part, Picture) for part in parts)
+        read.update(records=1, documents=len(raw.documents), images=images)
+        for found in convert.documents(raw, job.corpus, job.recipe):
+            if isinstance(found, Reject):
+                whole = len(raw.documents) if found.lost == "record" else 1
+                lost[found.reason] += whole * (found.lost in ("record", "document"))
+            yield found
 
 
-def _write(where: Place, found: Iterator[Kept | Reject]) -> None:
+def _write(job: Job) -> None:
+    where = place(job)
     pathlib.Path(where.folder).mkdir(parents=True, exist_ok=True)
+    read, lost = collections.Counter(), collections.Counter()
     counts, sizes = collections.Counter(), collections.Counter()
     # Another attempt may write at the same time: the engine's business is to retry.
-    unique = f"{os.getpid()}.part"
+    unique = f"{uuid.uuid4().hex}.part"
     names = {end: _file(where, f"{end}.{unique}") for end in _ENDINGS}
-    options = "group_size:1,uncompressed"
-    writer = array_record_module.ArrayRecordWriter(str(names["records"]), options)
     packer = msgpack.Packer()
     with (
         names["traits"].open("wb") as traits_file,
         names["rejects.jsonl"].open("w", encoding="utf-8") as rejects_file,
     ):
-        for one in found:
-            if isinstance(one, Reject):
-                rejects_file.write(json.dumps(one._asdict()) + "\n")
-                continue
-            values = (one.split, one.key, one.record, one.file, one.number)
-            writer.write(packer.pack(values))
-            traits_file.write(packer.pack((one.key, *one.traits)))
-            counts[one.split] += 1
-            sizes[one.split] += len(one.record)
-    writer.close()
-    facts = {
-        "records": dict(sorted(counts.items())),
-        "bytes": dict(sorted(sizes.items())),
-    }
-    names["facts.json"].write_text(json.dumps(facts))
+
+        def packed() -> Iterator[bytes]:
+            for one in _found(job, read, lost):
+                if isinstance(one, Reject):
+                    rejects_file.write(line(one))
+                    continue
+                counts[one.split] += 1
+                sizes[one.split] += len(one.record)
+                traits_file.write(packer.pack((one.key, *one.traits)))
+                values = (one.split, one.key, one.record, one.file, one.number)
+                yield packer.pack(values)
+
+        shards.write_records(names["records"], packed(), "uncompressed")
+    facts = Facts(*(dict(sorted(c.items())) for c in (counts, sizes, read, +lost)))
+    names["facts.json"].write_text(json.dumps(facts._asdict()))
     for end in _ENDINGS:
         names[end].replace(_file(where, end))
 

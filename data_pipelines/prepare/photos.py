@@ -59,6 +59,14 @@ def read(folder: str, name: str) -> bytes:
         raise Refused("missing_image", f"{name}: {detail}") from error
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height of an image that is known to be readable, before any turning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with PIL.Image.open(io.BytesIO(data)) as opened:
+            return opened.size
+
+
 def convert(data: bytes, max_side: int) -> Image:
     """Any image that Pillow reads, as baseline JPEG. Raises Refused."""
     try:

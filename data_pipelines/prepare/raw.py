@@ -39,7 +39,7 @@ class Reject(NamedTuple):
     number: int  # of the record, from 1
     reason: str  # one of a few, for counting
     detail: str
-    lost: str  # record, document, image or caption: how much of it
+    lost: str  # how much: record, document, image, caption, wording, line...
 
 
 class Unit(NamedTuple):

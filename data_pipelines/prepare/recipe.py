@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 import pathlib
 import pickle
 from typing import Any, NamedTuple
@@ -45,17 +46,30 @@ def digest(recipe: Recipe) -> str:
 
 
 def described(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON, for a manifest."""
+    """The recipe as JSON, for a manifest; a limit of null is none."""
     values: dict[str, Any] = recipe._asdict()
     values["scores"] = list(map(str, recipe.scores))
     del values["evaluations"]
-    rules = ("settings", "pictures", "captions", "pages", "texts")
-    for name in rules:
-        values[name] = None if values[name] is None else values[name]._asdict()
-    return values
+    for name in ("settings", "pictures", "captions", "pages", "texts"):
+        rules = values[name]
+        values[name] = rules if rules is None else rules._asdict()
+    return _as_json(values)
+
+
+def _as_json(value: Any) -> Any:
+    """JSON has lists for tuples, and no infinity."""
+    if isinstance(value, dict):
+        return {name: _as_json(one) for name, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [_as_json(one) for one in value]
+    return None if value == math.inf else value
 
 
 @functools.lru_cache(maxsize=1)
-def evaluations(path: str) -> Index:
-    """The index of evaluation sets that the preparation itself has written."""
+def evaluations(path: str, digest: str) -> Index:
+    """The index of evaluation sets that the preparation itself has written.
+
+    The digest tells an index from an earlier one of the same path.
+    """
+    del digest
     return pickle.loads(pathlib.Path(path).read_bytes())

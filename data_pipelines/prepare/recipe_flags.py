@@ -20,6 +20,12 @@ _IMAGE_KEY = flags.DEFINE_string(
     "image_key", "", "Column or member of images. Default: as the format has it."
 )
 _TEXT_KEY = flags.DEFINE_string("text_key", "", "Likewise of texts or captions.")
+_SYNTHETIC_KEY = flags.DEFINE_string(
+    "synthetic_key",
+    "",
+    "Likewise of a caption in another wording, by a model. Default: synthetic, "
+    "synthetic_caption, synthetic_captions or recaption.",
+)
 _TEXT_SPLIT = flags.DEFINE_enum(
     "text_split",
     "auto",
@@ -88,7 +94,11 @@ def recipe() -> Recipe:
     texts = _TEXTS.value or ("gopher" if every or words else "off")
     return Recipe(
         settings=Settings(
-            _IMAGE_KEY.value, _TEXT_KEY.value, _TEXT_SPLIT.value, _MISSING_IMAGE.value
+            _IMAGE_KEY.value,
+            _TEXT_KEY.value,
+            _TEXT_SPLIT.value,
+            _MISSING_IMAGE.value,
+            _SYNTHETIC_KEY.value,
         ),
         max_side=_MAX_SIDE.value,
         heldout=_HELDOUT.value,

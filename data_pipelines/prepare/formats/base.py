@@ -14,6 +14,7 @@ class Settings(NamedTuple):
     text_key: str = ""  # likewise of the text or caption
     text_split: str = "auto"  # what is one document of a .txt file
     missing_image: str = "text_only"  # or drop, the whole document, or error
+    synthetic_key: str = ""  # column or member of a caption in another wording
 
 
 class Format(NamedTuple):

@@ -1,14 +1,15 @@
 """Captions as JSON: lines or a list of {image, caption or captions}.
 
 Covers LAVIS lists (`caption` may be a list), {id, image_name, caption} pairs and the
-metadata.jsonl of image folders ({file_name, text}). Tables and folders share `convert`.
+metadata.jsonl of image folders ({file_name, text}). Another wording may stand beside a
+caption (`wordings`). Tables and parquet share `convert`.
 """
 
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from data_pipelines.prepare.formats import fields, json_records, pictures
+from data_pipelines.prepare.formats import fields, json_records, pictures, wordings
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.raw import Raw, Reject, Unit
@@ -39,16 +40,19 @@ def convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
         wanted = settings.text_key or " or ".join(TEXT_KEYS)
         raise Bad("missing_field", f"needs {wanted}: a text, or a list of texts")
     shown = pictures.picture(record.fields[image])
+    other, synthetic = wordings.key(record.fields, settings), []
+    yield from wordings.found(record, other, captions, synthetic)
     documents = []
-    for caption in captions:
+    for caption, wording in zip(captions, synthetic):
         if isinstance(caption, str) and caption.strip():
-            documents.append((shown, Text(fields.clean(caption.strip()))))
+            words = Text(fields.clean(caption.strip()), synthetic=wording)
+            documents.append((shown, words))
         else:
             name = str(record.fields[image])[:80]
             bad = Bad("empty_caption", f"caption {str(caption)[:80]!r} of {name}")
             yield fields.reject(record, bad, "caption")
     if documents:
-        yield fields.raw(record, documents, (image, text))
+        yield fields.raw(record, documents, (image, text, other))
 
 
 def _sniff(path: pathlib.Path) -> bool:

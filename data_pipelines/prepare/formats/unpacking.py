@@ -44,10 +44,13 @@ class _Gzip(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        # Not readinto, which fills the buffer, and loses what it has where it can't.
         try:
-            return self._file.readinto(buffer)
+            data = self._file.read1(len(buffer))
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise Broken(f"not whole: {error}") from error
+        buffer[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         self._file.close()

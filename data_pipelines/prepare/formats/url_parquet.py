@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from data_pipelines.prepare.formats import captions, fields, parquet
+from data_pipelines.prepare.formats import captions, fields, parquet, wordings
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.raw import Picture, Raw, Reject, Unit
@@ -45,8 +45,10 @@ def convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
         raise Bad("empty_caption", f"{text_key} {str(text)[:80]!r} of {str(url)[:200]}")
     name = _found(record, lower, url, settings)
     picture = Picture(path=name, url=url if isinstance(url, str) else "")
-    used = (text_key, lower.get("url", ""), "status", "error_message")
-    document = (picture, Text(fields.clean(text.strip())))
+    other, synthetic = wordings.key(values, settings), []
+    yield from wordings.found(record, other, [text], synthetic)
+    used = (text_key, lower.get("url", ""), "status", "error_message", other)
+    document = (picture, Text(fields.clean(text.strip()), synthetic=synthetic[0]))
     yield fields.raw(record, (document,), used, url=picture.url)
 
 

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from data_pipelines.prepare.formats import fields, tars
+from data_pipelines.prepare.formats import fields, tars, wordings
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.formats.tars import Sample
@@ -34,10 +34,14 @@ def convert(
     if shown is None:
         raise Bad("missing_image", f"has {sorted(sample.members)}, no picture")
     captions = _captions(sample, values, settings)
+    other, synthetic = wordings.key(values, settings), []
+    told = record._replace(fields=values)
+    yield from wordings.found(told, other, captions, synthetic)
     documents = []
-    for caption in captions:
+    for caption, wording in zip(captions, synthetic):
         if isinstance(caption, str) and caption.strip():
-            documents.append((shown, Text(fields.clean(caption.strip()))))
+            words = Text(fields.clean(caption.strip()), synthetic=wording)
+            documents.append((shown, words))
         else:
             detail = f"key {sample.key}: caption {str(caption)[:80]!r}"
             yield fields.reject(record, Bad("empty_caption", detail), "caption")
@@ -46,7 +50,8 @@ def convert(
     meta = {"key": sample.key}
     named = record._replace(fields=values)
     if documents:
-        yield fields.raw(named, documents, (*_FIELDS, *_BOOKS, settings.text_key), meta)
+        used = (*_FIELDS, *_BOOKS, settings.text_key, other)
+        yield fields.raw(named, documents, used, meta)
 
 
 def _values(sample: Sample) -> dict[str, Any]:

@@ -1,83 +1,71 @@
-"""The Beam pipeline: the same bytes whatever runs it, and every reject listed."""
+"""The stages on Beam: the same bytes whatever runs them, and every document placed."""
 
-import hashlib
+import collections
+import importlib.util
 import json
 import pathlib
+import sys
 
-import PIL.Image
 import pytest
+import raw_corpora
 
 pytest.importorskip("apache_beam")
 
 from data_pipelines import shards
-from data_pipelines.prepare import beam, readers
-from data_pipelines.prepare.own import Options
+from data_pipelines.prepare import beam, corpus
+from data_pipelines.prepare.beam import Engine
+from data_pipelines.prepare.filters import pages as page_rules
+from data_pipelines.prepare.formats.base import Settings
+from data_pipelines.prepare.recipe import SPLITS, Recipe
 
 pytestmark = pytest.mark.extra
+
+RECIPE = Recipe(
+    settings=Settings(text_split="blank_line"),
+    heldout=0.3,
+    pages=page_rules.MM1._replace(min_pictures=0),
+    near_duplicates=True,
+)
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Small corpora with something bad in each."""
-    folder = tmp_path_factory.mktemp("own")
-    for number in range(12):
-        PIL.Image.new("RGB", (9, 9), (20 * number, 9, 0)).save(folder / f"{number}.jpg")
-    rows = [{"image": f"{n}.jpg", "captions": [f"a {n}", f"b {n}"]} for n in range(14)]
-    lines = [json.dumps(row) for row in rows]
-    (folder / "c.jsonl").write_text("\n".join([*lines, "{bad"]))
-    pages = [
-        {"texts": [f"page {n}", None], "images": [None, f"{n}.jpg"]} for n in range(13)
-    ]
-    (folder / "i.jsonl").write_text("\n".join(map(json.dumps, pages)))
-    (folder / "t.txt").write_bytes(b"one\n\ntwo\n\ncaf\xe9\n\none\n")
-    return [
-        *readers.inputs("captions", [str(folder / "c.jsonl")]),
-        *readers.inputs("interleaved", [str(folder / "i.jsonl")]),
-        *readers.inputs("text", [str(folder / "t.txt")]),
-    ]
+    return raw_corpora.write(tmp_path_factory.mktemp("own"))
 
 
-OPTIONS = Options(heldout=0.3, text_split="blank_line")
-COUNTS = {"captions": 3, "interleaved": 2, "text": 1}
-
-
-def _digests(folder: pathlib.Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+def _prepare(files, output, **changes):
+    request = raw_corpora.request(files, output, recipe=RECIPE, shards=2, **changes)
+    return corpus.prepare(request, raw_corpora.quiet)
 
 
 @pytest.fixture(scope="module")
 def made(files, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    beam.run(files, OPTIONS, folder, COUNTS)
-    return folder
+    output = tmp_path_factory.mktemp("made") / "out"
+    _prepare(files, output)
+    return output
 
 
 def test_every_good_document_is_in_a_shard_and_duplicates_are_counted(made):
     manifests = {
         f"{corpus}/{split}": shards.read_manifest(made / corpus / split)
-        for corpus in COUNTS
-        for split in ("train", "heldout")
+        for corpus in ("captions", "interleaved", "text")
+        for split in SPLITS
     }
-    records = {name: manifest["records"] for name, manifest in manifests.items()}
-    assert records["captions/train"] + records["captions/heldout"] == 24
-    assert records["interleaved/train"] + records["interleaved/heldout"] == 13
-    assert records["text/train"] + records["text/heldout"] == 2
+    count = {name: manifest["records"] for name, manifest in manifests.items()}
+    assert count["captions/train"] + count["captions/heldout"] == 24
+    assert count["interleaved/train"] + count["interleaved/heldout"] == 13
+    assert count["text/train"] + count["text/heldout"] == 2
     assert sum(m["duplicates"] for m in manifests.values()) == 1
-    assert 0 < records["captions/heldout"] < 12
+    assert 0 < count["captions/heldout"] < 12
     for name, manifest in manifests.items():
-        corpus = name.split("/")[0]
-        assert len(manifest["shards"]) == COUNTS[corpus]
+        assert len(manifest["shards"]) == 2
         assert len(shards.ShardReader(made / name)) == manifest["records"]
 
 
 def test_every_reject_is_listed_where_it_stands(made):
-    lines = (made / beam.REJECTS).read_text().splitlines()
-    found = [json.loads(line) for line in lines]
-    listed = [(pathlib.Path(r["file"]).name, r["line"], r["reason"]) for r in found]
+    found = raw_corpora.listed(made)
+    listed = [(pathlib.Path(r["file"]).name, r["number"], r["reason"]) for r in found]
     assert listed == [
         ("c.jsonl", 13, "missing_image"),
         ("c.jsonl", 14, "missing_image"),
@@ -85,23 +73,126 @@ def test_every_reject_is_listed_where_it_stands(made):
         ("i.jsonl", 13, "missing_image"),
         ("t.txt", 5, "not_utf8"),
     ]
-    assert [r["lost"] for r in found] == [
-        "document", "document", "document", "image", "line",
-    ]  # fmt: skip
+    assert [r["lost"] for r in found] == ["record", "record", "record", "image", "line"]
 
 
-def test_a_second_run_gives_the_same_bytes(files, made, tmp_path):
-    beam.run(files[::-1], OPTIONS, tmp_path, COUNTS)
-    assert _digests(tmp_path) == _digests(made)
+def test_files_in_another_order_give_the_same_bytes(files, made, tmp_path):
+    _prepare(dict(reversed(files.items())), tmp_path / "out")
+    assert raw_corpora.digests(tmp_path / "out") == raw_corpora.digests(made)
 
 
 def test_processes_give_the_same_bytes_as_one(files, made, tmp_path):
-    beam.run(files, OPTIONS, tmp_path, COUNTS, workers=2)
-    assert _digests(tmp_path) == _digests(made)
+    _prepare(files, tmp_path / "out", workers=2)
+    assert raw_corpora.digests(tmp_path / "out") == raw_corpora.digests(made)
+
+
+@pytest.mark.slow
+def test_dask_gives_the_same_bytes_from_the_command_line(files, made, tmp_path):
+    if not importlib.util.find_spec("distributed"):
+        pytest.skip("needs dask: pip install 'apache-beam[dask]'")
+    output = tmp_path / "out"
+    flags = (
+        "--runner=DaskRunner", "--near_duplicates", "--page_rules", "--shards=2",
+        "--heldout=0.3", "--text_split=blank_line",
+    )  # fmt: skip
+    same = [flag for flag in flags if "runner" not in flag]
+    done = raw_corpora.run(raw_corpora.command(files, output, *flags), timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    direct = tmp_path / "direct"
+    done = raw_corpora.run(raw_corpora.command(files, direct, *same), timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert raw_corpora.digests(output) == raw_corpora.digests(direct)
 
 
 def test_a_run_without_a_reject_has_an_empty_list(tmp_path):
-    (tmp_path / "t.jsonl").write_text('{"text": "good"}\n')
-    files = readers.inputs("text", [str(tmp_path / "t.jsonl")])
-    beam.run(files, Options(), tmp_path / "made", {"text": 1})
-    assert (tmp_path / "made" / beam.REJECTS).read_text() == ""
+    (tmp_path / "t.jsonl").write_text('{"text": "good"}\n{"text": "better"}\n' * 40)
+    _prepare({"text": [str(tmp_path / "t.jsonl")]}, tmp_path / "out")
+    assert (tmp_path / "out" / corpus.REJECTS).read_text() == ""
+
+
+def test_what_other_documents_cost_is_found_and_adds_up(tmp_path):
+    """A near duplicate in another file, and an image that is on all twelve pages."""
+    for number in range(13):
+        (tmp_path / f"{number}.jpg").write_bytes(raw_corpora.noise(number))
+    pages = [
+        {"texts": [raw_corpora.prose(n), None, "mid", None],
+         "images": [None, "0.jpg", None, f"{n}.jpg"]}
+        for n in range(1, 13)
+    ]  # fmt: skip
+    (tmp_path / "i.jsonl").write_text("\n".join(map(json.dumps, pages)))
+    texts = [raw_corpora.prose(n, 200) for n in range(20)]
+    for name, more in (("a", ""), ("b", " And so on.")):
+        lines = [json.dumps({"text": text + more}) for text in texts]
+        (tmp_path / f"{name}.jsonl").write_text(
+            "\n".join(lines[: 20 - 5 * len(more[:1])])
+        )
+    files = {
+        "interleaved": [str(tmp_path / "i.jsonl")],
+        "text": [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")],
+    }
+    _prepare(files, tmp_path / "out")
+    found = collections.Counter(
+        (r["reason"], r["lost"]) for r in raw_corpora.listed(tmp_path / "out")
+    )
+    assert found == {
+        ("image_appearances", "image"): 12,
+        ("near_duplicate", "document"): 15,
+    }
+    expected = {"interleaved": (12, {}), "text": (35, {"near_duplicate": 15})}
+    for name, (read, lost) in expected.items():
+        manifests = [
+            shards.read_manifest(tmp_path / "out" / name / split) for split in SPLITS
+        ]
+        assert manifests[0]["extra"]["read"]["documents"] == read
+        assert manifests[0]["extra"]["lost"] == lost
+        assert sum(m["records"] for m in manifests) == read - sum(lost.values())
+        images = sum(m["images"] for m in manifests)
+        assert images == (12 if name == "interleaved" else 0)
+
+
+REFUSED = [
+    (Engine("SparkleRunner"), r"--runner=SparkleRunner: must be one of DirectRunner,"),
+    (Engine(flags=["--regoin=x"]), r"--beam: Beam doesn't know regoin"),
+    (Engine(flags=["--num_workers=many"]), r"--beam: .*num_workers.*invalid int"),
+]
+
+
+@pytest.mark.parametrize(("engine", "words"), REFUSED)
+def test_what_beam_cant_do_is_one_clear_line(engine, words):
+    with pytest.raises(ValueError, match=words) as told:
+        beam.check(engine)
+    assert "\n" not in str(told.value)
+
+
+def test_dask_that_is_not_installed_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ValueError, match=r"pip install 'apache-beam\[dask\]'"):
+        beam.check(Engine("DaskRunner"))
+
+
+CLUSTERS = [
+    ("DataflowRunner", "--project=p", "--region=r", "--sdk_container_image=i",
+     "--temp_location=gs://b/t", "--max_num_workers=9"),
+    ("FlinkRunner", "--flink_master=host:8081", "--environment_type=EXTERNAL",
+     "--environment_config=localhost:50000", "--parallelism=4"),
+    ("SparkRunner", "--spark_master_url=spark://h:7077", "--environment_type=LOOPBACK"),
+    ("PortableRunner", "--job_endpoint=localhost:8099", "--environment_type=LOOPBACK"),
+    ("DaskRunner", "--dask_client_address=tcp://host:8786"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", CLUSTERS)
+def test_flags_that_the_page_names_are_beams(given, monkeypatch):
+    if given[0] == "DaskRunner" and not importlib.util.find_spec("distributed"):
+        pytest.skip("needs dask")
+    if given[0] == "DataflowRunner":
+        monkeypatch.setattr(beam, "_NEEDS", {})  # its flags are known without gcp
+    beam.check(Engine(given[0], flags=given[1:]))
+
+
+def test_facts_of_shards_go_with_the_unfinished_folder(made):
+    names = {path.name for path in made.rglob("*")}
+    assert not [name for name in names if name.endswith((".json", ".part"))
+                and name != shards.MANIFEST]  # fmt: skip
+    assert not list(made.parent.glob("*.unfinished"))
+    json.loads((made / "text" / "train" / shards.MANIFEST).read_text())

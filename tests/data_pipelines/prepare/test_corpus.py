@@ -1,17 +1,25 @@
 """A whole preparation: complete or not there, on real and on broken input."""
 
+import hashlib
 import json
 import sys
 
 import PIL.Image
 import pytest
+import raw_corpora
 import tokenizers
-from data_pipelines.prepare.own import Options
 
+import mmjax
 from data_pipelines import index, pipeline, records, shards, tokenizer
-from data_pipelines.prepare import corpus, readers
+from data_pipelines.prepare import corpus
+from data_pipelines.prepare import recipe as recipes
+from data_pipelines.prepare.filters import captions as caption_rules
+from data_pipelines.prepare.formats import registry
+from data_pipelines.prepare.formats.base import Settings
+from data_pipelines.prepare.recipe import SPLITS, Recipe
 from mmjax import config as config_lib
 
+WORDY = caption_rules.DEFAULT._replace(min_words=5)
 TEXTS = [f"This is text {n} of {n * n % 7} kinds." for n in range(300)]
 
 
@@ -19,11 +27,10 @@ TEXTS = [f"This is text {n} of {n * n % 7} kinds." for n in range(300)]
 def texts(tmp_path):
     path = tmp_path / "texts.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
-    return readers.inputs("text", [str(path)])
+    return {"text": registry.expand([str(path)], "", "text")}
 
 
-def _quiet(_: str) -> None:
-    pass
+_quiet = raw_corpora.quiet
 
 
 def _request(files, output, **changes):
@@ -49,13 +56,16 @@ def test_real_corpora_become_shards_that_training_can_open(real_data, tmp_path):
         (tmp_path / "docs.jsonl").write_text("".join(next(lines) for _ in range(8)))
     with (real_data / "text" / "wikitext2_test.txt").open() as lines:
         (tmp_path / "wiki.txt").write_text("".join(next(lines) for _ in range(300)))
-    files = [
-        *readers.inputs("captions", [str(tmp_path / "captions.jsonl")], str(captions)),
-        *readers.inputs("interleaved", [str(tmp_path / "docs.jsonl")], str(pages)),
-        *readers.inputs("text", [str(tmp_path / "wiki.txt")]),
-    ]
+    files = {
+        name: registry.expand([str(tmp_path / file)], folder, name)
+        for name, file, folder in (
+            ("captions", "captions.jsonl", str(captions)),
+            ("interleaved", "docs.jsonl", str(pages)),
+            ("text", "wiki.txt", ""),
+        )
+    }
     output = tmp_path / "out"
-    request = corpus.Request(files, str(output), Options(heldout=0.1), vocab_size=1000)
+    request = corpus.Request(files, str(output), Recipe(heldout=0.1), vocab_size=1000)
     summary = corpus.prepare(request, _quiet)
     assert "rejected: 0" in summary
     words = tokenizer.open(output / "tokenizer.model")
@@ -94,46 +104,39 @@ def test_an_existing_tokenizer_is_copied_and_used(texts, tmp_path):
 
 
 @pytest.mark.extra
-@pytest.mark.parametrize("at", ["run", "train", "index"])
-def test_a_run_that_fails_leaves_nothing(texts, tmp_path, monkeypatch, at):
+@pytest.mark.parametrize("at", ["parts", "shards", "manifest", "train", "index"])
+def test_a_run_that_fails_loses_nothing_and_goes_on(texts, tmp_path, monkeypatch, at):
+    """What it has done is kept beside; the same request finishes it, to the byte."""
+
     def fail(*_, **__):
-        raise RuntimeError("the disk is full")
+        raise OSError(28, "No space left on device")
 
     engine = pytest.importorskip("data_pipelines.prepare.beam")
     place = {
-        "run": (engine.shards, "write_manifest"),
+        "parts": (engine.parts.convert, "documents"),
+        "shards": (engine.shards, "write_shard"),
+        "manifest": (engine.shards, "write_manifest"),
         "train": (corpus.tokenizer, "train"),
         "index": (corpus.index, "build"),
     }
+    whole, request = tmp_path / "whole", _request(texts, tmp_path / "out")
+    corpus.prepare(_request(texts, whole), _quiet)
     monkeypatch.setattr(*place[at], fail)
-    with pytest.raises(Exception, match="the disk is full"):
-        corpus.prepare(_request(texts, tmp_path / "out"), _quiet)
+    rule = r"preparation stopped: .*No space left on device.*the same command goes on"
+    with pytest.raises(ValueError, match=rule) as told:
+        corpus.prepare(request, _quiet)
+    assert "\n" not in str(told.value)
     assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    corpus.prepare(request, _quiet)
+    assert raw_corpora.digests(tmp_path / "out") == raw_corpora.digests(whole)
     assert not list(tmp_path.glob("*unfinished*"))
-
-
-@pytest.mark.extra
-def test_what_a_killed_run_left_is_replaced_but_not_what_is_somebody_elses(
-    texts, tmp_path
-):
-    left = tmp_path / "out.unfinished"
-    left.mkdir()
-    (left / "precious").write_text("mine")
-    with pytest.raises(ValueError, match=r"out.unfinished: in the way, and not ours"):
-        corpus.prepare(_request(texts, tmp_path / "out"), _quiet)
-    (left / ".mmjax_unfinished").touch()
-    corpus.prepare(_request(texts, tmp_path / "out"), _quiet)
-    assert not left.exists()
-    assert not (tmp_path / "out" / "precious").exists()
-    assert not (tmp_path / "out" / ".mmjax_unfinished").exists()
-    with pytest.raises(ValueError, match=r"out: exists already; name a new folder"):
-        corpus.prepare(_request(texts, tmp_path / "out"), _quiet)
 
 
 @pytest.mark.extra
 def test_a_corpus_of_rejects_only_is_one_clear_error(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"image": "no.jpg", "caption": "c"}\n')
-    files = readers.inputs("captions", [str(tmp_path / "bad.jsonl")])
+    files = {"captions": registry.expand([str(tmp_path / "bad.jsonl")], "", "captions")}
     with pytest.raises(ValueError, match=r"not one document .*1 x missing_image"):
         corpus.prepare(_request(files, tmp_path / "out"), _quiet)
     assert not (tmp_path / "out").exists()
@@ -175,12 +178,58 @@ def test_a_tokenizer_is_trained_on_the_mixture_that_is_asked_for(texts, tmp_path
     PIL.Image.new("RGB", (32, 32)).save(photo)
     line = json.dumps({"image": "p.png", "caption": "\u03b1\u03b2\u03b3 \u03b4\u03b5"})
     (tmp_path / "c.jsonl").write_text(line)
-    files = [*texts, *readers.inputs("captions", [str(tmp_path / "c.jsonl")])]
+    files = texts | {"captions": registry.expand([str(tmp_path / "c.jsonl")])}
     pieces = {}
     for corpus_ in ("captions", "text"):
         weights = {"captions": 0, "text": 0, corpus_: 1}
         request = _request(files, tmp_path / corpus_, tokenizer_weights=weights)
-        corpus.prepare(request._replace(options=Options(heldout=0.0)), _quiet)
+        corpus.prepare(request._replace(recipe=Recipe(heldout=0.0)), _quiet)
         words = tokenizer.open(tmp_path / corpus_ / "tokenizer.model")
         pieces[corpus_] = len(words.encode("\u03b1\u03b2"))
     assert pieces == {"captions": 2, "text": 4}  # letters, and bytes of unseen ones
+
+
+@pytest.mark.extra
+def test_what_was_read_is_what_was_written_or_told(tmp_path):
+    """In every corpus, to the document; manifests tell how it was made."""
+    files = raw_corpora.write(tmp_path / "raw")
+    settings = Settings(text_split="blank_line")
+    recipe = Recipe(
+        settings, heldout=0.3, near_duplicates=True, languages=("en",), captions=WORDY
+    )
+    request = raw_corpora.request(files, tmp_path / "out", recipe=recipe)
+    summary = corpus.prepare(request, _quiet)
+    found = raw_corpora.listed(tmp_path / "out")
+    for name in files:
+        manifests = [
+            shards.read_manifest(tmp_path / "out" / name / split) for split in SPLITS
+        ]
+        extra = manifests[0]["extra"]
+        assert extra == manifests[1]["extra"]
+        lost, read = extra["lost"], extra["read"]
+        written = sum(m["records"] + m["duplicates"] for m in manifests)
+        assert read["documents"] == written + sum(lost.values())
+        (file,) = files[name]
+        mine = [reject for reject in found if reject["file"] == file]
+        assert lost.keys() <= {reject["reason"] for reject in mine}
+        assert extra["recipe"] == recipes.described(recipe)
+        model = (tmp_path / "out" / "tokenizer.model").read_bytes()
+        digest = hashlib.sha256(model).hexdigest()
+        assert extra["tokenizer"] == {"file": "tokenizer.model", "sha256": digest}
+        for split, manifest in zip(SPLITS, manifests):
+            assert manifest["code_version"] == mmjax.__version__
+            assert (
+                manifest["licences"] == {"": manifest["records"]}
+                or not manifest["records"]
+            )
+            for info in manifest["shards"]:
+                data = (tmp_path / "out" / name / split / info["file"]).read_bytes()
+                assert info["bytes"] == len(data)
+                assert info["sha256"] == hashlib.sha256(data).hexdigest()
+    assert f"rejected: {len(found)}," in summary
+    keys = [(list(files).index(_corpus(r, files)), r["number"]) for r in found]
+    assert keys == sorted(keys)
+
+
+def _corpus(reject, files):
+    return next(name for name, paths in files.items() if reject["file"] in paths)

@@ -1,6 +1,8 @@
 """The program: help that helps, one clear line for each mistake."""
 
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -56,6 +58,16 @@ def test_the_short_help_names_formats_and_flags():
     assert '{"image": path, "caption": text}' in words
 
 
+def test_every_flag_of_the_page_is_one_of_the_program():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "prepare.md").read_text()
+    beams = set(re.findall(r"--beam=--([a-z_]+)", page))
+    named = set(re.findall(r"--([a-z_]+)", page)) - beams - {"helpshort", "beam"}
+    known = set(
+        re.findall(r"^  --(?:\[no\])?([a-z_]+):", _run("--helpshort").stdout, re.M)
+    )
+    assert named - known == {"nonear_duplicates"}
+
+
 def test_shards_are_counted_again_for_another_tokenizer(tmp_path):
     texts = [f"text number {n}" for n in range(50)]
     model = tmp_path / "other.model"
@@ -82,4 +94,4 @@ def test_a_run_prints_its_summary(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "text/train" in done.stdout
     assert "rejected: 1, listed in" in done.stdout
-    assert "1 x malformed_json (the document is left out)" in done.stdout
+    assert "1 x malformed_json (the record is left out)" in done.stdout

@@ -37,3 +37,17 @@ def test_a_file_of_another_kind_is_broken(tmp_path, suffix):
     path.write_bytes(b'{"text": "not packed"}\n')
     with pytest.raises(unpacking.Broken), unpacking.open_bytes(path) as file:
         file.read()
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_file_that_is_cut_off_gives_the_lines_before(tmp_path, suffix):
+    rng = random.Random(0)
+    lines = [b"%d %d\n" % (n, rng.getrandbits(200)) for n in range(9000)]
+    packed = PACKERS[suffix](b"".join(lines))
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(packed[: len(packed) // 2])
+    found: list[bytes] = []
+    with pytest.raises(unpacking.Broken), unpacking.open_bytes(path) as file:
+        found.extend(iter(file.readline, b""))
+    assert found == lines[: len(found)]
+    assert len(found) > 2000
