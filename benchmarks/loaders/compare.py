@@ -82,7 +82,7 @@ def table(photos: Iterable[Photo], setup: Setup, rounds: int) -> Iterator[str]:
     found: dict[str, list[Result]] = {name: [] for name in ready}
     turns = [n for k in range(rounds) for n in _turned(list(ready), k)]
     for name in tqdm.tqdm(turns, desc="loaders", delay=5):
-        found[name].append(_measure(name, ready[name]))
+        found[name].append(_measure(name, ready[name], min(rounds, _RESUMES)))
     yield "| loader | images/s | tokens/s | first batch, s | resume, s | MB | state |"
     yield "|---|---|---|---|---|---|---|"
     for name, entry in LOADERS.items():
@@ -103,14 +103,14 @@ def _turned(names: list[str], number: int) -> list[str]:
     return names[first:] + names[:first]
 
 
-def _measure(name: str, setup: Setup) -> Result:
+def _measure(name: str, setup: Setup, resumes: int) -> Result:
     """One run up to 80 % of an epoch, and one that goes on from there."""
     state = str(pathlib.Path(setup.folder) / "state")
     module = f"benchmarks.loaders.{LOADERS[name].module}"
     until = int(RESUME_AT * setup.documents)
     run, peak = _process(Job(module, setup._asdict(), "", state, until))
     again = [
-        _process(Job(module, setup._asdict(), state, "", 0)) for _ in range(_RESUMES)
+        _process(Job(module, setup._asdict(), state, "", 0)) for _ in range(resumes)
     ]
     resume = statistics.median(figures["first"] for figures, _ in again)
     peak = max(peak, *(later for _, later in again))
