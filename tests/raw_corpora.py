@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import PIL.Image
 
-from data_pipelines.prepare import corpus
+from data_pipelines.prepare import corpus, telling
 from data_pipelines.prepare.formats import registry
 from data_pipelines.prepare.formats.registry import Input
 

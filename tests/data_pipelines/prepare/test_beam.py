@@ -12,7 +12,7 @@ import raw_corpora
 pytest.importorskip("apache_beam")
 
 from data_pipelines import shards
-from data_pipelines.prepare import beam, corpus
+from data_pipelines.prepare import beam, corpus, telling
 from data_pipelines.prepare.beam import Engine
 from data_pipelines.prepare.filters import pages as page_rules
 from data_pipelines.prepare.formats.base import Settings
