@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import PIL.Image
 
-from data_pipelines.prepare import corpus
+from data_pipelines.prepare import corpus, telling
 from data_pipelines.prepare.formats import registry
 from data_pipelines.prepare.formats.registry import Input
 
@@ -89,7 +89,7 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
 
 def listed(folder: pathlib.Path) -> list[dict]:
     """The rejects of a finished preparation."""
-    lines = (folder / corpus.REJECTS).read_text(encoding="utf-8").splitlines()
+    lines = (folder / telling.REJECTS).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 

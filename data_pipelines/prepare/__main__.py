@@ -24,6 +24,7 @@ runners are described in docs/prepare.md.
 
 import functools
 import logging
+import os
 import sys
 
 from absl import app, flags
@@ -152,6 +153,7 @@ def _evaluations(given: list[str]) -> dict[str, list[str]]:
 def _one_line(arguments: list[str]) -> None:
     # What fails is told in one line; Beam would show its own traces as well.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # workers', too
     try:
         main(arguments)
     except (ValueError, OSError) as error:

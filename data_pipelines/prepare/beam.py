@@ -157,14 +157,24 @@ def info_path(space: Workspace, shard: Shard) -> pathlib.Path:
     return space.parts / f"{shard.corpus}-{shard.split}-{name}.json"
 
 
-def _pipeline(engine: Engine):
+@contextlib.contextmanager
+def _pipeline(engine: Engine) -> Iterator[apache_beam.Pipeline]:
+    """A pipeline that runs to its end when it is left."""
     options = pipeline_options.PipelineOptions(
         list(engine.flags),
         direct_num_workers=engine.workers,
         default_sdk_harness_log_level="ERROR",
     )
     runner: Any = RUNNERS[engine.runner] or _direct(engine.workers)
-    return apache_beam.Pipeline(runner=runner, options=options)
+    pipeline = apache_beam.Pipeline(runner=runner, options=options)
+    try:
+        with pipeline:
+            yield pipeline
+    finally:
+        # Dask's, which would keep its workers for as long as this program runs.
+        client = getattr(getattr(pipeline, "result", None), "client", None)
+        if client is not None:
+            client.close()
 
 
 def _direct(workers: int) -> fn_runner.FnApiRunner:

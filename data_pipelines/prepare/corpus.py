@@ -4,14 +4,13 @@ import collections
 import contextlib
 import hashlib
 import importlib
-import json
 import logging
 import os
 import pathlib
 import pickle
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_pipelines import index, shards, tokenizer
@@ -21,6 +20,7 @@ from data_pipelines.prepare import (
     evaluation_files,
     parts,
     progress,
+    telling,
     tokenizer_sample,
     workspace,
 )
@@ -31,7 +31,6 @@ from data_pipelines.prepare.recipe import SPLITS, Recipe
 from data_pipelines.prepare.workspace import Workspace
 
 TOKENIZER = "tokenizer.model"  # of one that is trained
-REJECTS = "rejects.jsonl"
 _WHILE = re.compile(r" \[while running '[^']*'\]")  # what Beam adds to a message
 _SHARD_RECORDS = 10_000
 _SHARD_BYTES = 2**30
@@ -78,9 +77,9 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
         drops = _find_drops(beam, engine, places, recipe, space, say)
         wanted = _shards(beam, places, request)
         _write_shards(beam, engine, places, drops, recipe, wanted, space, say)
-        _write_rejects(places, space.result)
-        extra = _extra(request.files, recipe, places)
-        _write_manifests(beam, wanted, space, extra)
+        telling.write_rejects(places, space.result)
+        extra = telling.extra(request.files, recipe, places)
+        telling.write_manifests(beam, wanted, space, extra)
         corpora = list(request.files)
         _check_texts(space.result, corpora)
         words = words or _train(request, space.result, corpora, say)
@@ -88,13 +87,14 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
         if request.tokenizer:
             shutil.copyfile(request.tokenizer, path)
         extra = {
-            name: {**e, "tokenizer": _described(path)} for name, e in extra.items()
+            name: {**e, "tokenizer": telling.of_tokenizer(path)}
+            for name, e in extra.items()
         }
-        _write_manifests(beam, wanted, space, extra)
+        telling.write_manifests(beam, wanted, space, extra)
         say("counting tokens")
         for folder in _folders(space.result, corpora):
             index.build(folder, words, workers=request.workers)
-        return summary(space.result, output)
+        return telling.summary(space.result, output)
 
 
 def reindex(output: str, model: str, workers: int = 1) -> str:
@@ -109,41 +109,6 @@ def reindex(output: str, model: str, workers: int = 1) -> str:
     for path in found:
         index.build(path.parent, words, workers=workers)
     return f"indexed {len(found)} folders; train with --config.data.tokenizer={model}"
-
-
-def summary(folder: pathlib.Path, name: pathlib.Path) -> str:
-    """What a finished folder holds, as a table, and its rejects by reason."""
-    rows: list[tuple[str, ...]] = [
-        ("", "documents", "images", "characters", "duplicates", "shards")
-    ]
-    for path in sorted(folder.glob(f"*/*/{shards.MANIFEST}")):
-        manifest = shards.read_manifest(path.parent)
-        totals = ("records", "images", "characters", "duplicates")
-        row = [str(path.parent.relative_to(folder)), *(manifest[t] for t in totals)]
-        rows.append((*map(str, row), str(len(manifest["shards"]))))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    table = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-        for row in rows
-    ]
-    words = tokenizer.open(tokenizer.in_folder(folder))
-    ids = f"tokenizer: {name / words.FILE_NAME}, {words.vocab_size} ids"
-    return "\n".join([*table, ids, _reasons(folder, name)])
-
-
-def _reasons(folder: pathlib.Path, name: pathlib.Path) -> str:
-    """How many were rejected, and why."""
-    counts = collections.Counter()
-    with (folder / REJECTS).open(encoding="utf-8") as lines:
-        for line in lines:
-            reject = json.loads(line)
-            counts[reject["reason"], reject["lost"]] += 1
-    reasons = [
-        f"{count} x {reason} (the {lost} is left out)"
-        for (reason, lost), count in sorted(counts.items())
-    ]
-    where = f", listed in {name / REJECTS}:" if reasons else ""
-    return "\n  ".join([f"rejected: {counts.total()}{where}", *reasons])
 
 
 def _engine() -> Any:
@@ -309,54 +274,6 @@ def _told() -> Iterator[None]:
         raise
 
 
-def _extra(
-    corpora: Iterable[str], recipe: Recipe, places: Sequence[Place]
-) -> dict[str, dict[str, Any]]:
-    """What manifests say of each corpus: the recipe, and what became of what was read.
-
-    Of documents, read = the sum of lost + records and duplicates of both manifests.
-    """
-    found = {}
-    for corpus in corpora:
-        read, lost = collections.Counter(), collections.Counter()
-        for where in places:
-            if where.corpus == corpus:
-                facts = parts.facts(where)
-                read.update(facts.read)
-                lost.update(facts.lost)
-                lost.update(parts.dropped(where))
-        counts = {
-            "read": dict(sorted(read.items())),
-            "lost": dict(sorted(lost.items())),
-        }
-        found[corpus] = {"recipe": recipes.described(recipe), **counts}
-    return found
-
-
-def _write_manifests(
-    beam: Any, wanted: Sequence[Any], space: Workspace, extra: dict[str, dict[str, Any]]
-) -> None:
-    by_folder: dict[tuple[str, str], list[dict]] = {}
-    for one in wanted:
-        info = json.loads(beam.info_path(space, one).read_text())
-        by_folder.setdefault((one.corpus, one.split), []).append(info)
-    for (corpus, split), infos in by_folder.items():
-        shards.write_manifest(space.result / corpus / split, infos, extra[corpus])
-
-
-def _write_rejects(places: Sequence[Place], folder: pathlib.Path) -> None:
-    part = folder / f"{REJECTS}.part"
-    with part.open("w", encoding="utf-8") as file:
-        for where in places:
-            file.writelines(map(parts.line, parts.rejects(where)))
-    part.replace(folder / REJECTS)
-
-
-def _described(path: pathlib.Path) -> dict[str, str]:
-    """What a manifest says of the tokenizer."""
-    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-
-
 def _train(
     request: Request,
     folder: pathlib.Path,
@@ -379,5 +296,5 @@ def _folders(folder: pathlib.Path, corpora: Sequence[str]) -> list[pathlib.Path]
 def _check_texts(folder: pathlib.Path, corpora: Sequence[str]) -> None:
     train = [shards.read_manifest(folder / corpus / SPLITS[0]) for corpus in corpora]
     if not any(manifest["characters"] for manifest in train):
-        reasons = _reasons(folder, pathlib.Path()).splitlines()[1:]
+        reasons = telling.reasons(folder, pathlib.Path()).splitlines()[1:]
         raise ValueError(f"not one document to train on ({'; '.join(reasons)})")

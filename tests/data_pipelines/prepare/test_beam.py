@@ -12,7 +12,7 @@ import raw_corpora
 pytest.importorskip("apache_beam")
 
 from data_pipelines import shards
-from data_pipelines.prepare import beam, corpus
+from data_pipelines.prepare import beam, corpus, telling
 from data_pipelines.prepare.beam import Engine
 from data_pipelines.prepare.filters import pages as page_rules
 from data_pipelines.prepare.formats.base import Settings
@@ -107,7 +107,7 @@ def test_dask_gives_the_same_bytes_from_the_command_line(files, made, tmp_path):
 def test_a_run_without_a_reject_has_an_empty_list(tmp_path):
     (tmp_path / "t.jsonl").write_text('{"text": "good"}\n{"text": "better"}\n' * 40)
     _prepare({"text": [str(tmp_path / "t.jsonl")]}, tmp_path / "out")
-    assert (tmp_path / "out" / corpus.REJECTS).read_text() == ""
+    assert (tmp_path / "out" / telling.REJECTS).read_text() == ""
 
 
 def test_what_other_documents_cost_is_found_and_adds_up(tmp_path):

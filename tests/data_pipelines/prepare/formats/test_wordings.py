@@ -1,12 +1,11 @@
 """Captions of every format may come with another wording beside them."""
 
+import importlib
 import io
 import json
 
 import format_files
 import PIL.Image
-import pyarrow
-import pyarrow.parquet
 import pytest
 import tar_files
 
@@ -16,6 +15,9 @@ from data_pipelines.prepare.formats import registry, wordings
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.recipe import Recipe
 from data_pipelines.records import Text
+
+pa = pytest.importorskip("pyarrow")
+pq = importlib.import_module("pyarrow.parquet")
 
 ROW = {"image": "1.jpg", "caption": "a dog", "synthetic": " A brown dog runs. "}
 
@@ -42,14 +44,14 @@ def _csv(folder, row):
 
 def _parquet(folder, row):
     rows = [row | {"image": {"bytes": _photo(), "path": "1.jpg"}}]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "a.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
     return folder / "a.parquet"
 
 
 def _urls(folder, row):
     left = {name: value for name, value in row.items() if name != "image"}
     rows = [left | {"url": "http://x/1.jpg", "key": "1"}]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "a.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
     return folder / "a.parquet"
 
 
