@@ -2,9 +2,15 @@
 
     python -m benchmarks.data                      # images of the sample world
     python -m benchmarks.data --images=DIR         # photos of a folder
+    python -m benchmarks.data --images=DIR --prepared=448     # brought to 448 pixels
+    python -m benchmarks.data --short              # that all of it runs
 
-Both sides decode the same images, in turn, round by round; rates are per second of CPU
-time of the process, so other work on the machine disturbs them little. "bare" is
+Then the loaders that users know are compared, as `benchmarks.loaders.compare` tells;
+those that aren't installed (pip install -e '.[compare]') are named.
+
+Both sides of the first table decode the same images, in turn, round by round; rates
+are per second of CPU time of the process, so other work on the machine disturbs them
+little. "bare" is
 simplejpeg and OpenCV on bytes in memory. "rows" is everything that a batch needs, in
 one thread of the loader: planning, reading shards, decoding into the batch, tokens,
 targets, masks and segments, joining groups. The aim is rows >= 80 % of bare on photos;
@@ -12,6 +18,7 @@ what isn't decoding costs 50 to 80 microseconds a document, more than a tiny ima
 """
 
 import argparse
+import io
 import pathlib
 import statistics
 import tempfile
@@ -21,12 +28,15 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import PIL.Image
 import simplejpeg
 
 import data_pipelines
+from benchmarks.loaders import compare
+from benchmarks.loaders.base import Photo, Setup
 from data_pipelines import index, pipeline, shards, tokenizer
 from data_pipelines.pipeline import Pipeline
-from data_pipelines.prepare import sample_world
+from data_pipelines.prepare import photos, sample_world
 from data_pipelines.records import Document, Image, Text
 from mmjax import config as config_lib
 from mmjax.config import Config, Mixture, Source
@@ -49,27 +59,68 @@ def main() -> None:
     parser.add_argument("--row_tokens", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batches", type=int, default=4, help="of 8 rows, in a round")
+    parser.add_argument("--prepared", type=int, help="longest side, before all else")
+    parser.add_argument("--copies", type=int, default=4, help="documents of a photo")
+    parser.add_argument("--only", choices=("rows", "loaders"), help="default: both")
+    parser.add_argument("--short", action="store_true", help="tiny and meaningless")
     args = parser.parse_args()
+    if args.short:
+        args.rounds, args.batches, args.row_tokens = 1, 1, 1024
     with tempfile.TemporaryDirectory() as root:
-        what = prepare(pathlib.Path(root), args.images)
-        print(f"{what}; medians of {args.rounds} rounds, per CPU second")
-        print("| rows | pixels | bare images/s | images/s | tokens/s | ratio |")
-        print("|---|---|---|---|---|---|")
-        for size in args.image_size or ([224, 378] if args.images else [64]):
-            config = make_config(root, "captions", size, args)
-            print(image_line(pipeline.open(config), size, args))
-        text = pipeline.open(make_config(root, "text", 16, args))
-        rates = [measure(text, steps) for steps in rounds(args)]
-        tokens = statistics.median(rate.tokens for rate in rates)
-        print(f"| text | | | | {tokens:,.0f} | |")
+        what = prepare(pathlib.Path(root), args)
+        if args.only != "loaders":
+            rows_table(what, root, args)
+        if args.only != "rows":
+            loaders_table(what, root, args)
 
 
-def prepare(root: pathlib.Path, folder: pathlib.Path | None) -> str:
+def rows_table(what: str, root: str, args: argparse.Namespace) -> None:
+    """Bare decoding against rows, and rows of text alone."""
+    print(f"{what}; medians of {args.rounds} rounds, per CPU second")
+    print("| rows | pixels | bare images/s | images/s | tokens/s | ratio |")
+    print("|---|---|---|---|---|---|")
+    for size in args.image_size or ([224, 378] if args.images else [64]):
+        config = make_config(root, "captions", size, args)
+        print(image_line(pipeline.open(config), size, args))
+    text = pipeline.open(make_config(root, "text", 16, args))
+    rates = [measure(text, steps) for steps in rounds(args)]
+    tokens = statistics.median(rate.tokens for rate in rates)
+    print(f"| text | | | | {tokens:,.0f} | |")
+
+
+def loaders_table(what: str, root: str, args: argparse.Namespace) -> None:
+    """Ours against the loaders that users know."""
+    size = args.image_size[-1] if args.image_size else 336 if args.images else 64
+    count = min(args.rounds, 3)
+    task = f"loaders at {size} px, rows of {args.row_tokens} tokens: {what}"
+    print(f"\n{task}; medians of {count} rounds, rates per CPU second")
+    setup = Setup(
+        root=root, folder=f"{root}/loaders", documents=0, image_size=size,
+        image_tokens=args.image_tokens, row_tokens=args.row_tokens, rows=8, seed=0,
+        workers=0, decoder="fast",
+    )  # fmt: skip
+    reader = shards.ShardReader(f"{root}/captions/train")
+    photos = (as_photo(reader.document(number)) for number in range(len(reader)))
+    for line in compare.table(photos, setup, count):
+        print(line, flush=True)
+
+
+def as_photo(document: Document) -> Photo:
+    """A caption document as the loaders of others take it."""
+    image, text = document.segments
+    assert isinstance(image, Image)
+    assert isinstance(text, Text)
+    return Photo(image.data, text.text)
+
+
+def prepare(root: pathlib.Path, args: argparse.Namespace) -> str:
     """Makes captions/train and text/train in `root`; says what they are."""
+    folder = args.images
     if folder is None:
         spec = config_lib.SampleWorld(
-            captions=1000, interleaved=100, texts=1000, heldout=10, questions=10
-        )
+            captions=300 if args.short else 1000, interleaved=100,
+            texts=100 if args.short else 1000, heldout=10, questions=10,
+        )  # fmt: skip
         sample_world.ensure(root, spec, progress=False)
         return "images of the sample world"
     files = sorted(
@@ -77,7 +128,8 @@ def prepare(root: pathlib.Path, folder: pathlib.Path | None) -> str:
     )
     if not files:
         raise SystemExit(f"--images={folder}: no .jpg or .jpeg files")
-    captions = [photo(path.read_bytes(), n) for n, path in enumerate(files)]
+    data = [resized(path.read_bytes(), args.prepared) for path in files]
+    captions = [photo(d, n) for n, d in enumerate(data * args.copies)]
     source = pathlib.Path(data_pipelines.__file__).parent.parent
     texts = [Document((Text(p.read_text()),)) for p in source.rglob("mmjax/**/*.py")]
     flat = [s.text for d in captions + texts for s in d.segments if isinstance(s, Text)]
@@ -85,7 +137,21 @@ def prepare(root: pathlib.Path, folder: pathlib.Path | None) -> str:
     for name, documents in (("captions", captions), ("text", texts)):
         shards.write(root / name / "train", documents, 2)
         index.build(root / name / "train", words)
-    return f"{len(files)} JPEG files of {folder}"
+    sides = f" at {args.prepared} px" if args.prepared else ""
+    return f"{len(files)} photos{sides}, {args.copies} captions each"
+
+
+def resized(data: bytes, side: int | None) -> bytes:
+    """A JPEG whose longest side is so many pixels, as preparation makes them."""
+    if not side:
+        return data
+    with PIL.Image.open(io.BytesIO(data)) as opened:
+        scale = side / max(opened.size)
+        size = (round(opened.width * scale), round(opened.height * scale))
+        small = opened.convert("RGB").resize(size, PIL.Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=photos.QUALITY)
+    return file.getvalue()
 
 
 def photo(data: bytes, number: int) -> Document:

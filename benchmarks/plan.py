@@ -56,7 +56,7 @@ class Figures(NamedTuple):
     images_a_row: float
     open_row: float  # seconds, median, of a row whose window isn't in memory
     reopen: float  # seconds, of opening source, epoch and a row from the cache
-    peak: int  # bytes
+    peak: int  # bytes, while planning
 
 
 def draw(kind: Kind, count: int, seed: int) -> dict[str, np.ndarray]:
@@ -112,15 +112,15 @@ def measure(folder: pathlib.Path, cache: pathlib.Path, processes: int) -> Figure
         plan = SourcePlan("s", columns.load(folder), LAYOUT, cache, processes=processes)
         rows = plan.rows(0)
         seconds, cores = time.perf_counter() - start, _core_seconds() - cores
-        stats = plan.sums_before(rows)
-        opened = []
-        for k in np.linspace(0, rows - 1, 40).astype(int).tolist():
-            start = time.perf_counter()
-            plan.row(k)
-            opened.append(time.perf_counter() - start)
+    stats = plan.sums_before(rows)
+    opened = []
+    for k in np.linspace(0, rows - 1, 40).astype(int).tolist():
         start = time.perf_counter()
-        SourcePlan("s", columns.load(folder), LAYOUT, cache).row(rows // 2)
-        reopen = time.perf_counter() - start
+        plan.row(k)
+        opened.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    SourcePlan("s", columns.load(folder), LAYOUT, cache).row(rows // 2)
+    reopen = time.perf_counter() - start
     return Figures(
         seconds, cores, stats[POSITIONS] / rows / LAYOUT.row_tokens,
         stats[SLOTS] / rows, statistics.median(opened), reopen, watch.peak,

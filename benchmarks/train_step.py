@@ -215,7 +215,7 @@ def make_batch(config: Config) -> Batch:
         segments_ZRT=np.ones(shape, np.int32),
         positions_ZRT=np.zeros(shape, np.int32) + np.arange(shape[-1], dtype=np.int32),
         images_ZRT=images,
-        sources_ZR=np.zeros(shape[:2], np.int32),
+        sources_ZRT=np.zeros(shape, np.int32),
         pixels_ZChwc=rng.integers(0, 256, pixels, dtype=np.uint8),
         real_ZC=np.ones((1, data.rows_per_batch), bool),
     )

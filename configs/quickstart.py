@@ -10,7 +10,7 @@ from mmjax import config as config_lib
 def get_config() -> config_lib.Config:
     """The run; every field can be overridden, such as `--config.steps=100`."""
     return config_lib.Config(
-        steps=700,
+        steps=800,
         model=config_lib.Model(
             vit=config_lib.ViT(
                 image_size=64,
@@ -51,9 +51,9 @@ def get_config() -> config_lib.Config:
         mixture=config_lib.Mixture(weights=(45, 45, 10)),
         optim=config_lib.Optim(peak_lr=1e-3, b2=0.99, warmup_steps=40),
         mesh=config_lib.Mesh(data=1, fsdp=-1),
-        checkpoint=config_lib.Checkpoint(every=175, keep_last=2),
+        checkpoint=config_lib.Checkpoint(every=200, keep_last=2),
         log=config_lib.Log(every=10),
         evaluation=config_lib.Evaluation(
-            every=175, rows=32, questions="questions/heldout"
+            every=200, rows=32, questions="questions/heldout"
         ),
     )

@@ -7,7 +7,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines import dealing
-from data_pipelines.chunks import SLOTS
+from data_pipelines.merged import MergedPlan
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
 from data_pipelines.token_mixture import TokenMixture
@@ -35,7 +35,7 @@ class Blocks:
     def __init__(
         self,
         mixture: Mixture | TokenMixture,
-        plans: Sequence[SourcePlan | None],
+        plans: Sequence[SourcePlan | MergedPlan | None],
         data: Data,
         batches: int = 0,
     ):
@@ -81,7 +81,7 @@ class Blocks:
         """Slots of a block."""
         start, stop = (self._mixture.counts(row) for row in self._bounds(number))
         return sum(
-            int((plan.sums_before(int(b)) - plan.sums_before(int(a)))[SLOTS])
+            plan.slots_before(int(b)) - plan.slots_before(int(a))
             for plan, a, b in zip(self._plans, start, stop)
             if plan and b > a
         )

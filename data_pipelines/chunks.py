@@ -6,6 +6,7 @@ last target of one chunk and the first input of the next: nothing lost or repeat
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -136,9 +137,26 @@ def take(documents: Documents, numbers: np.ndarray) -> Documents:
         segment_image=documents.segment_image[where],
         segment_slots=documents.segment_slots[where],
         segment_loss=documents.segment_loss[where],
-        totals=None,
+        totals=None if documents.totals is None else documents.totals[numbers],
         summary=None,
         folder="",
+    )
+
+
+def join(parts: Sequence[Documents]) -> Documents:
+    """The documents of several one after the other; only what packing needs of them."""
+    totals = [part.totals for part in parts if part.totals is not None]
+    starts, offset = [np.zeros(1, np.int64)], 0
+    for part in parts:
+        starts.append(part.segment_start[1:] + offset)
+        offset += int(part.segment_start[-1])
+    return parts[0]._replace(
+        segment_start=np.concatenate(starts),
+        segment_tokens=np.concatenate([part.segment_tokens for part in parts]),
+        segment_image=np.concatenate([part.segment_image for part in parts]),
+        segment_slots=np.concatenate([part.segment_slots for part in parts]),
+        segment_loss=np.concatenate([part.segment_loss for part in parts]),
+        totals=np.concatenate(totals) if len(totals) == len(parts) else None,
     )
 
 

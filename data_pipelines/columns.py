@@ -24,11 +24,11 @@ _ARRAYS = (
 )
 
 
-def store(folder: pathlib.Path, documents: Documents) -> Documents:
+def store(folder: pathlib.Path, documents: Documents, key: str = "") -> Documents:
     """Writes the columns and their totals as a new folder, and opens it.
 
     The folder appears when it is complete; one that appears meanwhile is as good.
-    Raises OSError where it can't be written.
+    `key` says what the columns follow from. Raises OSError where it can't be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, suffix=".tmp"))
@@ -37,28 +37,31 @@ def store(folder: pathlib.Path, documents: Documents) -> Documents:
         for name in _ARRAYS:
             np.save(part / f"{name}.npy", getattr(documents, name))
         facts = {
+            "key": key,
             "digest": documents.digest,
             "kinds": list(documents.kinds),
             "summary": documents.summary,
         }
         (part / _FACTS).write_text(json.dumps(facts))
-        if not folder.exists():
-            os.replace(part, folder)
+        _move(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     shutil.rmtree(part, ignore_errors=True)
-    return load(folder)
+    return load(folder, key)
 
 
-def load(folder: pathlib.Path) -> Documents:
+def load(folder: pathlib.Path, key: str = "") -> Documents:
     """The documents of a folder that `store` wrote, mapped from it.
 
-    Raises ValueError where it isn't one, or is damaged.
+    Raises ValueError where it isn't one, is damaged, or was written under another key
+    than the one given.
     """
     try:
         facts = json.loads((folder / _FACTS).read_text())
-        arrays = {name: np.load(folder / f"{name}.npy", "r") for name in _ARRAYS}
+        if key and facts["key"] != key:
+            raise ValueError("it belongs to another source")
+        arrays = {name: _map(folder / f"{name}.npy") for name in _ARRAYS}
         sums, *largest = facts["summary"]
         documents = Documents(
             **arrays,
@@ -75,3 +78,17 @@ def load(folder: pathlib.Path) -> Documents:
     if lengths != {segments} or {len(arrays[n]) for n in _ARRAYS[5:]} != {count}:
         raise ValueError(f"{folder}: columns of different lengths; remove the folder")
     return documents
+
+
+def _move(part: pathlib.Path, folder: pathlib.Path) -> None:
+    """Gives a complete folder its name, which another process may have taken."""
+    try:
+        os.replace(part, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+def _map(path: pathlib.Path) -> np.ndarray:
+    """The array of a file, mapped; no np.memmap, of which a slice takes longer."""
+    return np.load(path, "r").view(np.ndarray)

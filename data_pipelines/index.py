@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tqdm
 
-from data_pipelines import shards, wording
+from data_pipelines import deadline, paths, shards, wording
 from data_pipelines.chunks import Documents
 from data_pipelines.records import Document, Text
 from data_pipelines.tokenizer import Tokenizer
@@ -89,10 +89,10 @@ def load(
     where the folder isn't indexed for this tokenizer, or an index is not of the shard
     that it lies beside.
     """
-    directory = pathlib.Path(directory)
-    manifest = shards.read_manifest(directory)
+    folder = paths.of(directory)
+    manifest = shards.read_manifest(folder)
     infos = manifest["shards"]
-    parts = [load_shard(directory, info, tokenizer) for info in infos]
+    parts = [load_shard(folder, info, tokenizer) for info in infos]
     empty = _columns(iter(()), tokenizer)
     whole = {
         name: np.concatenate([empty[name], *(part[name] for part in parts)])
@@ -195,18 +195,15 @@ def load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> dic
     many) and kind (place in kinds).
     """
     path = _path(directory, info, tokenizer)
-    if not path.is_file():
-        others = sorted(directory.glob(path.name.split(".index-")[0] + ".index-*.npz"))
-        again = "index them for it (python -m data_pipelines.prepare index)"
-        if others:
-            raise ValueError(
-                f"tokenizer {tokenizer.path} doesn't match the shards in {directory}: "
-                f"they are indexed for {len(others)} other tokenizer(s); use the one "
-                f"they were prepared with, or {again}"
-            )
-        raise ValueError(f"{directory}: shards have no index; {again}")
     try:
-        with np.load(path) as file:
+        with deadline.opening(path):
+            opened = paths.open_binary(path)
+    except FileNotFoundError:
+        raise _not_indexed(path, tokenizer) from None
+    except OSError as error:
+        raise ValueError(f"{path}: can't be read ({error})") from error
+    try:
+        with opened, np.load(opened) as file:
             columns = {name: file[name] for name in file.files}
             found = int(columns["version"]), str(columns["shard"])
             none = np.full(len(columns["tokens"]), _NO_WORDING, np.int32)
@@ -216,6 +213,20 @@ def load_shard(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> dic
     if found != (VERSION, info["sha256"]):
         raise ValueError(f"{path}: index of another shard, delete it and index again")
     return columns
+
+
+def _not_indexed(path: pathlib.Path, tokenizer: Tokenizer) -> ValueError:
+    """What is said of a shard without its index at `path`."""
+    directory = path.parent
+    others = list(directory.glob(path.name.split(".index-")[0] + ".index-*.npz"))
+    again = "index them for it (python -m data_pipelines.prepare index)"
+    if others:
+        return ValueError(
+            f"tokenizer {tokenizer.path} doesn't match the shards in {directory}: "
+            f"they are indexed for {len(others)} other tokenizer(s); use the one "
+            f"they were prepared with, or {again}"
+        )
+    return ValueError(f"{directory}: shards have no index; {again}")
 
 
 def _fits(directory: pathlib.Path, info: dict, tokenizer: Tokenizer) -> bool:

@@ -6,18 +6,19 @@ from data_pipelines.pools import GlobalPlan
 from mmjax.config import Source
 
 
-def check(plan: GlobalPlan, sources: Sequence[Source]) -> list[str]:
+def check(plan: GlobalPlan, sources: Sequence[Source], done: int = 0) -> list[str]:
     """Warnings about sources that the run goes through more often than it may.
 
-    Raises ValueError where a source says that such a run must stop, with the last step
-    that it may have.
+    `done` are the steps that it has taken: a plan may know nothing before them. Raises
+    ValueError where a source says that such a run must stop, with the last step that it
+    may have.
     """
     epochs = plan.counts(plan.steps)["epochs"]
     warnings, errors = [], []
     for place, source in enumerate(sources):
         if not source.max_epochs or epochs[place] <= source.max_epochs:
             continue
-        last = _last_step(plan, place, source.max_epochs)
+        last = _last_step(plan, place, source.max_epochs, done)
         (errors if source.beyond == "stop" else warnings).append(
             f"data.sources[{place}].max_epochs={source.max_epochs:g}: {plan.steps} "
             f"steps go through {source.name} {epochs[place]:.2f} times, further than "
@@ -29,9 +30,9 @@ def check(plan: GlobalPlan, sources: Sequence[Source]) -> list[str]:
     return warnings
 
 
-def _last_step(plan: GlobalPlan, place: int, most: float) -> int:
-    """Steps after which the source has been seen at most so many times."""
-    low, high = 0, plan.steps
+def _last_step(plan: GlobalPlan, place: int, most: float, done: int) -> int:
+    """Steps after which the source has been seen at most so many times, or `done`."""
+    low, high = done, plan.steps
     while low < high:
         middle = (low + high + 1) // 2
         if plan.counts(middle)["epochs"][place] <= most:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import grain
 from absl import flags
 
-from data_pipelines.materialize import Fault
+from data_pipelines.faults import Fault
 from mmjax.batch import Batch
 
 
@@ -40,8 +40,8 @@ class _Made(NamedTuple):
 
 def batches(
     work: Work, start: int, stop: int, reading: Reading
-) -> Generator[tuple[Batch, list[Fault]], None, None]:
-    """Batches start, ..., stop - 1 and their faults, made ahead of their use.
+) -> Generator[tuple[Batch, list[list[Fault]]], None, None]:
+    """Batches start, ..., stop - 1 and the faults of their groups, made ahead of use.
 
     What `work.fill` raises is raised here. Close the iterator to end its threads and
     processes.
@@ -57,7 +57,7 @@ def batches(
             for z, part in enumerate(parts):
                 if part.batch is not None:
                     _copy(part.batch, _group(batch, z))
-            yield batch, [fault for part in parts for fault in part.faults]
+            yield batch, [part.faults for part in parts]
     finally:
         iterator.close()
 

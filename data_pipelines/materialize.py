@@ -9,6 +9,7 @@ import numpy as np
 from data_pipelines import images, stream, wording
 from data_pipelines.buffers import Recycler
 from data_pipelines.chunks import Documents
+from data_pipelines.faults import BadRecordError, Fault
 from data_pipelines.pools import PlannedRow
 from data_pipelines.records import Image, Segment
 from data_pipelines.shards import ShardReader
@@ -18,8 +19,6 @@ from data_pipelines.windows import Chunk
 from mmjax import config as config_lib
 from mmjax.batch import Batch, Share
 from mmjax.config import Config
-
-Fault = tuple[int, int]  # (source, document) with an image that can't be decoded
 
 
 class Corpus(NamedTuple):
@@ -36,6 +35,7 @@ class Materials(NamedTuple):
     shape: stream.Shape
     tokenizer: Tokenizer
     corpora: tuple[Corpus | None, ...]  # by source; None: never drawn from
+    mask_bad: bool = False  # a bad record loses its loss; otherwise it is an error
 
 
 class _Places(NamedTuple):
@@ -56,35 +56,44 @@ def assemble(
 
     Slots are numbered in row order, images in reading order. An image that can't be
     decoded is grey and its chunk's loss masked; a share therefore decodes the images of
-    its rows even where another one holds their slots. Returns (source, document) of
-    each such chunk. Raises ValueError naming the shard and record where one is corrupt
-    or hasn't the tokens that the index says.
+    its rows even where another one holds their slots. A chunk of a record that is
+    corrupt, or hasn't the tokens that the index says, is padding in all but `segments`
+    and `positions`, and its slots are empty. Returns such chunks of its rows. Raises
+    BadRecordError for the record instead, unless `mask_bad`.
     """
     low, high = share.rows
     first, stop = share.slots
-    faults, slot = [], 0
+    faults: list[Fault] = []
+    slot = 0
     for number, planned in enumerate(rows):
         row = number - low if low <= number < high else None
         if row is not None:
-            out.sources_ZR[0, row] = planned.source
+            out.sources_ZRT[0, row] = planned.source
         at = 0
-        for segment, chunk in enumerate(planned.row.chunks, start=1):
-            corpus = materials.corpora[planned.source]
+        chunks = zip(planned.of_chunks(), planned.row.chunks)
+        for segment, (source, chunk) in enumerate(chunks, start=1):
+            corpus = materials.corpora[source]
             assert corpus is not None
             places = _places(corpus.documents, chunk, slot)
             held = max(slot, first) < min(places.stop, stop)
             slot = places.stop
             if row is None and not held:
                 continue
-            segments = _segments(corpus, chunk.document)
-            good = _decode(out, segments, places, first, row is not None)
+            document, reason = _read(materials, corpus, chunk.document, places)
+            if document is not None and not _decode(
+                out, document.segments, places, first, row is not None
+            ):
+                document.stream.predicted[:] = False
+                reason = "image"
             if row is None:
                 continue
-            document = _encode(materials, corpus, segments, chunk.document, places)
-            if not good:
-                document.predicted[:] = False
-                faults.append((planned.source, chunk.document))
-            stream.lay(out, row, at, segment, document, chunk)
+            if reason:
+                faults.append(Fault(source, chunk.document, reason, row, segment))
+            if document is None:
+                stream.lay_nothing(out, row, at, segment, chunk)
+            else:
+                stream.lay(out, row, at, segment, document.stream, chunk)
+            out.sources_ZRT[0, row, at : at + chunk.stop - chunk.start] = source
             at += chunk.stop - chunk.start
     _clear(out)
     return faults
@@ -187,6 +196,31 @@ def _clear(batch: Batch) -> None:
     batch.pixels_ZChwc[~batch.real_ZC] = 0
 
 
+class _Read(NamedTuple):
+    """A record that is as its index says."""
+
+    segments: Sequence[Segment]
+    stream: Stream
+
+
+def _read(
+    materials: Materials, corpus: Corpus, document: int, places: _Places
+) -> tuple[_Read | None, str]:
+    """A record and "", or None and what is wrong with it where that is masked.
+
+    Whoever holds a row or a slot of it reads all of it, so that all find the same.
+    """
+    try:
+        segments = _segments(corpus, document)
+        return _Read(
+            segments, _encode(materials, corpus, segments, document, places)
+        ), ""
+    except BadRecordError as error:
+        if not materials.mask_bad:
+            raise
+        return None, error.reason
+
+
 def _segments(corpus: Corpus, document: int) -> tuple[Segment, ...]:
     """The segments of a record as they are read: texts in the wording of the index."""
     segments = corpus.reader.document(document).segments
@@ -216,9 +250,10 @@ def _encode(
     return result
 
 
-def _mismatch(corpus: Corpus, document: int, found: str) -> ValueError:
+def _mismatch(corpus: Corpus, document: int, found: str) -> BadRecordError:
     path, record = corpus.reader.place(document)
-    return ValueError(
+    return BadRecordError(
+        "mismatch",
         f"{path}: record {record} has {found} in its index: the shard or the tokenizer "
-        "changed, index again"
+        "changed, index again",
     )

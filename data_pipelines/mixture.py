@@ -60,7 +60,7 @@ class Mixture:
         starts = [0, *(change.step * rows_per_batch for change in schedule)]
         lists = [tuple(weights), *(tuple(change.weights) for change in schedule)]
         unit = math.lcm(*(sum(values) for values in lists))
-        self.reach = max(_reach(values) for values in lists)
+        self.reach = max(reach(values) for values in lists)
         run = _Run(_parts(starts, lists, unit), unit)
         self._pieces = [
             piece for number in range(len(lists)) for piece in run.pieces(number)
@@ -110,7 +110,7 @@ def _parts(starts: list[int], lists: list[tuple[int, ...]], unit: int) -> list[_
     return parts
 
 
-def _reach(rates: Sequence[int]) -> int:
+def reach(rates: Sequence[int]) -> int:
     """Rows from when a row may come to when it is due, at most."""
     return max(-(-sum(rates) // rate) for rate in rates if rate)
 
@@ -129,13 +129,13 @@ class _Run:
     def pieces(self, number: int) -> list[_Piece]:
         """A part's rows: simulated until they repeat themselves, then at its end."""
         part = self._parts[number]
-        reach = self._sight = max(self._sight, _reach(part.rates))
+        sight = self._sight = max(self._sight, reach(part.rates))
         start, counts = self._row, list(self._counts)
         table: list[int] = []
         seen: dict[tuple[int, ...], tuple[int, list[int]]] = {}
         while (state := self._deviations(part)) not in seen:
             seen[state] = len(table), list(self._counts)
-            if self._row + part.period > part.stop - reach:
+            if self._row + part.period > part.stop - sight:
                 return [_piece(start, counts, table + self._advance(part.stop))]
             table += self._advance(self._row + part.period)
         head, counts_after_head = seen[state]
@@ -143,7 +143,7 @@ class _Run:
         pieces = [_piece(start, counts, table[:head])] if head else []
         if part.stop == NEVER:
             return [*pieces, cycle]
-        self._skip(cycle, (part.stop - reach - self._row) // len(cycle.table))
+        self._skip(cycle, (part.stop - sight - self._row) // len(cycle.table))
         tail = _piece(self._row, list(self._counts), self._advance(part.stop))
         return [*pieces, cycle, tail]
 

@@ -152,6 +152,10 @@ class SourcePlan:
         """Pool slots of each row in [start, stop), int64 [stop - start]."""
         return self.row_stats(start, stop)[:, SLOTS]
 
+    def slots_before(self, k: int) -> int:
+        """Pool slots of the first k rows together."""
+        return int(self.sums_before(k)[SLOTS])
+
     def sums_before(self, k: int) -> np.ndarray:
         """STATS of the first k rows together, int64 [len(STATS)]."""
         if not k:

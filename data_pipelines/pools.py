@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines import plan_cache
+from data_pipelines import mixture, plan_cache
 from data_pipelines.blocks import Block, Blocks
-from data_pipelines.chunks import LOSS_TOKENS, STATS
+from data_pipelines.chunks import LOSS_TOKENS, POSITIONS, STATS
 from data_pipelines.memo import Memo
+from data_pipelines.merged import MergedPlan
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
 from data_pipelines.token_mixture import TokenMixture
 from data_pipelines.windows import Row
-from mmjax.config import Config
+from mmjax.config import Config, Data
 
 VERSION = 1  # of dealing: another version, other groups
 EMPTY = Row((), 0, 0)
@@ -33,6 +34,11 @@ class PlannedRow(NamedTuple):
 
     source: int  # place in config.data.sources
     row: Row
+    sources: tuple[int, ...] = ()  # of each chunk; empty: all of `source`
+
+    def of_chunks(self) -> tuple[int, ...]:
+        """The source of each chunk."""
+        return self.sources or (self.source,) * len(self.row.chunks)
 
 
 class Fill(NamedTuple):
@@ -48,6 +54,24 @@ def used_sources(config: Config) -> tuple[bool, ...]:
     """Of each source, whether it ever has a weight; the others need not exist."""
     lists = [config.mixture.weights, *(c.weights for c in config.mixture.schedule)]
     return tuple(any(weights) for weights in zip(*lists))
+
+
+def changeable_from(config: Config, step: int) -> int:
+    """`GlobalPlan.changeable_from` of the plan of a config, which need not be made."""
+    unit, schedule = config.mixture.unit, config.mixture.schedule
+    lists = [config.mixture.weights, *(change.weights for change in schedule)]
+    if unit == "document":
+        lists = [(1,)]  # all rows are of the merged sources
+    ahead = (
+        TokenMixture.reach if unit == "loss_token" else max(map(mixture.reach, lists))
+    )
+    return _changeable_from(config.data, ahead, step)
+
+
+def _changeable_from(data: Data, reach: int, step: int) -> int:
+    size = data.block_batches
+    ahead = -(-reach // data.rows_per_batch)
+    return -(-step // size) * size + ahead if step else 0
 
 
 class GlobalPlan:
@@ -81,6 +105,7 @@ class GlobalPlan:
         self._data = data
         self._finite = finite
         self._unit = "row" if finite else config.mixture.unit
+        self._mixed = self._unit == "document"
         if finite:
             weights = _finite_weights(sources, limit, data.rows_per_batch)
             self.steps = sum(weights) // data.rows_per_batch
@@ -89,10 +114,12 @@ class GlobalPlan:
             weights = config.mixture.weights
             self.steps = config.steps
             self._mixture = _mixture(config, sources, known)
+        self._merged = _merged(config, sources, known) if self._mixed else None
         self.digest = self._digest(weights)
-        self._planned = _planned(config) if not finite else []
+        self._planned = planned(config) if not finite else []
         batches = self.steps if finite else 0
-        self._blocks = Blocks(self._mixture, (*sources, None), data, batches)
+        plans = (self._merged,) if self._merged else tuple(sources)
+        self._blocks = Blocks(self._mixture, (*plans, None), data, batches)
         self._dealt = Memo(self._blocks.deal, 4)
         if known is not None and known["planned"] == self._planned:
             self.capacity = self._capacity(known["capacity"])
@@ -126,11 +153,7 @@ class GlobalPlan:
         Names: rows, those of `chunks.STATS`, and epochs (with a fraction).
         """
         block, batches = divmod(steps, self._data.block_batches)
-        whole = self._rows_before(steps - batches)
-        sums = np.zeros((len(self.sources), len(STATS)), np.int64)
-        for source, plan in enumerate(self.sources):
-            if plan:
-                sums[source] = plan.sums_before(int(whole[source]))
+        sums = self._sums_before(steps - batches)
         if batches:
             sources, rows, _ = self._block(block)
             stop = batches * self._data.rows_per_batch
@@ -157,20 +180,23 @@ class GlobalPlan:
         """
         size = self._data.block_batches
         first = step // size * size
-        rows = self._rows_before(first).tolist()
-        mixture = self._mixture
+        row, dealt = first * self._data.rows_per_batch, self._mixture
+        mixture: list[Any] | None = None
+        epochs: dict[str, list[Any]] = {}
+        if self._merged:
+            mixture = self._merged.known(row)
+        else:
+            rows = self._rows_before(first).tolist()
+            named = zip(self.sources, rows)
+            epochs = {plan.name: list(plan.known(k)) for plan, k in named if plan}
+        if isinstance(dealt, TokenMixture):
+            mixture = dealt.state_at(row)
         return {
             "step": first,
             "capacity": self.capacity,
             "planned": self._planned,
-            "epochs": {
-                plan.name: list(plan.known(k))
-                for plan, k in zip(self.sources, rows)
-                if plan is not None
-            },
-            "mixture": mixture.state_at(first * self._data.rows_per_batch)
-            if isinstance(mixture, TokenMixture)
-            else None,
+            "epochs": epochs,
+            "mixture": mixture,
         }
 
     def changeable_from(self, step: int) -> int:
@@ -179,9 +205,7 @@ class GlobalPlan:
         The blocks that these belong to stay as they are dealt, and rows are mixed with
         an eye on what is due soon.
         """
-        size = self._data.block_batches
-        ahead = -(-self._mixture.reach // self._data.rows_per_batch)
-        return -(-step // size) * size + ahead if step else 0
+        return _changeable_from(self._data, self._mixture.reach, step)
 
     def _digest(self, weights: Sequence[int]) -> str:
         used = [
@@ -244,6 +268,9 @@ class GlobalPlan:
         return Block(sources[part], rows[part], need)
 
     def _row(self, source: int, k: int) -> PlannedRow:
+        if self._merged:
+            sources, row = self._merged.row(k)
+            return PlannedRow(sources[0], row, sources)
         plan = self.sources[source] if source < len(self.sources) else None
         return PlannedRow(source, plan.row(k)) if plan else PlannedRow(0, EMPTY)
 
@@ -252,8 +279,21 @@ class GlobalPlan:
         counts = self._mixture.counts(step * self._data.rows_per_batch)
         return counts[: len(self.sources)]
 
+    def _sums_before(self, step: int) -> np.ndarray:
+        """STATS of all rows before a step, int64 [sources, len(STATS)]."""
+        if self._merged:
+            return self._merged.sums_before(step * self._data.rows_per_batch)
+        sums = np.zeros((len(self.sources), len(STATS)), np.int64)
+        for source, k in enumerate(self._rows_before(step).tolist()):
+            plan = self.sources[source]
+            if plan:
+                sums[source] = plan.sums_before(k)
+        return sums
+
     def _sums(self, sources: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """STATS of some rows of one block, int64 [sources, len(STATS)]."""
+        if self._merged:
+            return self._merged.row_sums(rows)
         sums = np.zeros((len(self.sources), len(STATS)), np.int64)
         for source, plan in enumerate(self.sources):
             own = rows[sources == source]
@@ -264,7 +304,18 @@ class GlobalPlan:
         return sums
 
     def _named(self, first: int, stop: int, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """Sums by name, with the rows and epochs that steps [first, stop) take."""
+        """Sums by name, with the rows and epochs that steps [first, stop) take.
+
+        Of rows of several sources, each has the share that its positions are.
+        """
+        if self._merged:
+            size = self._data.rows_per_batch
+            ends = (self._merged.epochs(step * size) for step in (first, stop))
+            low, high = ends
+            used = sums[:, POSITIONS]
+            rows = (stop - first) * size * used / max(1, used.sum())
+            named = dict(zip(STATS, sums.T))
+            return {"rows": rows, **named, "epochs": high - low}
         low, high = self._rows_before(first), self._rows_before(stop)
         epochs = [
             plan.epochs(int(b)) - plan.epochs(int(a)) if plan and b else 0.0
@@ -284,16 +335,30 @@ def _mixture(
     rows = config.data.rows_per_batch
     if config.mixture.unit == "row":
         return Mixture(weights, schedule, rows)
+    if config.mixture.unit == "document":
+        return Mixture((1,))  # all rows are of the merged sources
     loss = [plan and functools.partial(_loss_tokens, plan) for plan in sources]
     state = None if known is None else known["mixture"]
     return TokenMixture(weights, loss, schedule, rows, state)
+
+
+def _merged(
+    config: Config,
+    sources: Sequence[SourcePlan | None],
+    known: Mapping[str, Any] | None,
+) -> MergedPlan:
+    """All sources as one, of an endless plan."""
+    state = None if known is None else known["mixture"]
+    weights, schedule = config.mixture.weights, config.mixture.schedule
+    rows = config.data.rows_per_batch
+    return MergedPlan(sources, weights, schedule, rows, state)
 
 
 def _loss_tokens(plan: SourcePlan, start: int, stop: int) -> np.ndarray:
     return plan.row_stats(start, stop)[:, LOSS_TOKENS]
 
 
-def _planned(config: Config) -> list[Any]:
+def planned(config: Config) -> list[Any]:
     """What a capacity is found for, beside what `digest` covers; fit for JSON."""
     changes = [
         [change.step, list(change.weights)] for change in config.mixture.schedule

@@ -93,7 +93,7 @@ def decode(data: bytes) -> Document:
             segments, fields["src"], fields["kind"], fields["lic"], fields["url"],
             fields["meta"],
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
+    except (ValueError, LookupError, TypeError, msgpack.UnpackException) as error:
         raise ValueError(f"not a record: {error!r}") from error
 
 

@@ -10,10 +10,12 @@ import errno
 import hashlib
 import itertools
 import json
+import logging
 import os
 import pathlib
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from array_record.python import (
@@ -21,8 +23,11 @@ from array_record.python import (
 )
 
 import mmjax
-from data_pipelines import records
+from data_pipelines import deadline, paths, records, retry, shard_files
+from data_pipelines.faults import BadRecordError
 from data_pipelines.records import Document, Image, Text
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -172,15 +177,21 @@ def write_manifest(
 
 def read_manifest(directory: str | pathlib.Path) -> dict:
     """The manifest of a folder of shards; ValueError where there is none."""
-    path = pathlib.Path(directory) / MANIFEST
-    if not path.parent.is_dir():
-        raise ValueError(f"{directory}: no such folder of shards")
-    if not path.is_file():
-        raise ValueError(
-            f"{directory}: no {MANIFEST}, so no (complete) prepared corpus"
-        )
+    folder = paths.of(directory)
+    path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text())
+        with deadline.opening(path):
+            if not folder.is_dir():
+                raise ValueError(f"{directory}: no such folder of shards")
+            if not path.exists():
+                raise ValueError(
+                    f"{directory}: no {MANIFEST}, so no (complete) prepared corpus"
+                )
+            text = path.read_text()
+    except OSError as error:
+        raise ValueError(f"{path}: can't be read ({error})") from error
+    try:
+        manifest = json.loads(text)
         version = manifest["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a manifest ({error!r})") from error
@@ -189,29 +200,33 @@ def read_manifest(directory: str | pathlib.Path) -> dict:
     return manifest
 
 
-def open_shard(path: pathlib.Path) -> array_record_module.ArrayRecordReader:
-    """A reader of one shard's file; not `ok()` where it isn't a whole one."""
-    # The defaults read ahead: a waste where records are read in any order.
-    options = "readahead_buffer_size:0,max_parallelism:0"
-    return array_record_module.ArrayRecordReader(str(path), options)
-
-
 class ShardReader:
     """Records of a folder of shards by global number. Picklable and thread-safe.
 
     Raises ValueError, naming the file, where the folder has no manifest or a shard is
-    missing, shorter or longer than the manifest says.
+    missing, shorter or longer than the manifest says; a `tolerant` reader only warns of
+    such a shard, and its records are bad ones. A read that fails with an OSError is
+    tried again, after `sleep` (see `retry`).
     """
 
-    def __init__(self, directory: str | pathlib.Path):
-        self.directory = pathlib.Path(directory)
+    def __init__(
+        self,
+        directory: str | pathlib.Path,
+        tolerant: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        paths.require_shards(directory)
+        self.directory = paths.of(directory)
         self.manifest = read_manifest(directory)
+        self._sleep = sleep
         infos = self.manifest["shards"]
         self._files = [info["file"] for info in infos]
         counts = (info["records"] for info in infos)
         self._starts = list(itertools.accumulate(counts, initial=0))
-        for info in infos:
-            self._check(info)
+        for problem in shard_files.problems(self.directory, infos):
+            if not tolerant:
+                raise ValueError(problem)
+            log.warning("%s: its records are bad", problem)
         self._open, self._lock = collections.OrderedDict(), threading.Lock()
 
     def __len__(self) -> int:
@@ -230,23 +245,37 @@ class ShardReader:
         return self.directory / self._files[shard], inside
 
     def read(self, number: int) -> bytes:
-        """The record's bytes; ValueError naming shard and record if it is corrupt."""
+        """The record's bytes; BadRecordError naming its place if it can't be read."""
         shard, inside = self._find(number)
-        try:
-            # The range form costs O(1), read([inside]) O(records of the file).
-            return self._reader(shard).read(inside, inside + 1)[0]
-        except (RuntimeError, IndexError) as error:
-            path = self.directory / self._files[shard]
-            raise ValueError(f"{path}: record {inside} is corrupt: {error}") from error
+        return self._range(shard, inside, inside + 1)[0]
+
+    def read_many(self, numbers: Sequence[int]) -> list[bytes]:
+        """The bytes of records in any order; neighbours are read together."""
+        found: dict[int, bytes] = {}
+        places = sorted({(*self._find(number), number) for number in numbers})
+        # Neighbours have the same difference to their places in a list of all.
+        for _, group in itertools.groupby(
+            enumerate(places), lambda item: (item[1][0], item[1][1] - item[0])
+        ):
+            run = [place for _, place in group]
+            shard, first, _ = run[0]
+            parts = self._range(shard, first, first + len(run))
+            found.update(zip((number for *_, number in run), parts))
+        return [found[number] for number in numbers]
 
     def document(self, number: int) -> Document:
-        """The record's document; ValueError as of `read`."""
-        data = self.read(number)
+        """The record's document; BadRecordError as of `read`."""
+        return self.parse(number, self.read(number))
+
+    def parse(self, number: int, data: bytes) -> Document:
+        """The document of a record's bytes; BadRecordError where they are none."""
         try:
             return records.decode(data)
         except ValueError as error:
             path, inside = self.place(number)
-            raise ValueError(f"{path}: record {inside}: {error}") from error
+            raise BadRecordError(
+                "not_a_record", f"{path}: record {inside}: {error}"
+            ) from error
 
     def _find(self, number: int) -> tuple[int, int]:
         """Shard of a record, and its number inside of it."""
@@ -255,23 +284,42 @@ class ShardReader:
         shard = bisect.bisect_right(self._starts, number) - 1
         return shard, number - self._starts[shard]
 
+    def _range(self, shard: int, first: int, stop: int) -> list[bytes]:
+        """Records [first, stop) of a shard."""
+        path = self.directory / self._files[shard]
+        words = f"record {first}" + (f" to {stop - 1}" if stop > first + 1 else "")
+        try:
+            return retry.on_os_error(
+                lambda: self._read_range(shard, first, stop), self._sleep
+            )
+        except OSError as error:
+            raise BadRecordError(
+                "unreadable", f"{path}: {words} can't be read: {error}"
+            ) from error
+        except (RuntimeError, IndexError) as error:
+            raise BadRecordError(
+                "corrupt", f"{path}: {words} is corrupt: {error}"
+            ) from error
+
+    def _read_range(self, shard: int, first: int, stop: int) -> list[bytes]:
+        """One attempt of `_range`; OSError where the storage fails."""
+        try:
+            # The range form costs O(1), read([inside]) O(records of the file).
+            return self._reader(shard).read(first, stop)
+        except (RuntimeError, IndexError):
+            with self._lock:
+                self._open.pop(shard, None)
+            # array_record has one error for all; the storage tells its own.
+            with (self.directory / self._files[shard]).open("rb") as file:
+                file.read(1)
+            raise
+
     def _reader(self, shard: int) -> array_record_module.ArrayRecordReader:
         with self._lock:
             reader = self._open.pop(shard, None)
             if reader is None:
-                reader = open_shard(self.directory / self._files[shard])
+                reader = shard_files.open_shard(self.directory / self._files[shard])
                 if len(self._open) >= _OPEN_FILES:
                     self._open.popitem(last=False)  # closed when its last reader ends
             self._open[shard] = reader
             return reader
-
-    def _check(self, info: dict) -> None:
-        path = self.directory / info["file"]
-        if not path.is_file():
-            raise ValueError(f"{path}: missing, but the manifest lists it")
-        size = path.stat().st_size
-        if size != info["bytes"]:
-            state = "truncated" if size < info["bytes"] else "another file"
-            raise ValueError(
-                f"{path}: {size} bytes, the manifest says {info['bytes']}: {state}"
-            )

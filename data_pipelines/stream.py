@@ -113,7 +113,7 @@ def empty(
         segments_ZRT=np.full(grid, PAD_SEGMENT, np.int32),
         positions_ZRT=np.zeros(grid, np.int32),
         images_ZRT=np.full(grid, NO_IMAGE, np.int32),
-        sources_ZR=np.zeros(grid[:2], np.int32),
+        sources_ZRT=np.zeros(grid, np.int32),
         pixels_ZChwc=recycler.empty((groups, slots, *square)),
         real_ZC=np.zeros((groups, slots), np.bool_),
     )
@@ -133,3 +133,11 @@ def lay(
     batch.segments_ZRT[here] = segment
     batch.positions_ZRT[here] = np.arange(length)
     batch.images_ZRT[here] = stream.image[inputs]
+
+
+def lay_nothing(batch: Batch, row: int, at: int, segment: int, chunk: Chunk) -> None:
+    """Writes the place of a chunk that can't be read: padding, of a document."""
+    length = chunk.stop - chunk.start
+    here = (0, row, slice(at, at + length))
+    batch.segments_ZRT[here] = segment
+    batch.positions_ZRT[here] = np.arange(length)

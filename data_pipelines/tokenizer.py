@@ -9,6 +9,7 @@ from typing import Protocol
 
 import sentencepiece
 
+from data_pipelines import paths
 from data_pipelines.json_model import JsonModel
 from data_pipelines.sentencepiece_model import IMAGE_PIECE, SentencePieceModel
 
@@ -65,7 +66,7 @@ def open(path: str | pathlib.Path) -> Tokenizer:
     Raises ValueError where there is none, or the library that it needs is missing.
     """
     try:
-        content = pathlib.Path(path).read_bytes()
+        content = paths.of(path).read_bytes()
     except OSError as error:
         raise ValueError(f"tokenizer {path}: {error.strerror}") from error
     as_json = pathlib.Path(path).suffix == ".json" or content.lstrip()[:1] == b"{"
@@ -74,12 +75,12 @@ def open(path: str | pathlib.Path) -> Tokenizer:
 
 def in_folder(root: str | pathlib.Path) -> pathlib.Path:
     """The tokenizer's file in a prepared folder; ValueError where there are two."""
-    paths = [pathlib.Path(root) / name for name in KINDS]
-    found = [path for path in paths if path.exists()]
+    candidates = [paths.of(root) / name for name in KINDS]
+    found = [path for path in candidates if path.exists()]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise ValueError(f"{root}: has {names}; name the one to use (data.tokenizer)")
-    return found[0] if found else paths[0]
+    return found[0] if found else candidates[0]
 
 
 def train(

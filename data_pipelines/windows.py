@@ -57,8 +57,11 @@ class Sizes(NamedTuple):
 
 
 def pack(documents: Documents, numbers: np.ndarray, layout: Layout, key: str) -> Window:
-    """The rows of these documents, in an order that the key decides."""
-    table = chunks.chunk(chunks.take(documents, numbers), layout, numbers)
+    """The rows of these documents, in an order that the key decides.
+
+    The documents are complete. Only those that are cut are looked at in detail.
+    """
+    table = _table(documents, numbers, layout)
     sizes, slots = table.sums[:, POSITIONS], table.sums[:, SLOTS]
     row_of = packing.best_fit(sizes, slots, layout.row_tokens, layout.max_images)
     count = int(row_of.max()) + 1
@@ -74,24 +77,65 @@ def pack(documents: Documents, numbers: np.ndarray, layout: Layout, key: str) ->
 
 
 def measure(documents: Documents, numbers: np.ndarray, layout: Layout) -> Sizes:
-    """The sizes of the window of these documents, which are complete.
-
-    Exactly those of `pack`, but only documents that are cut are looked at in detail.
-    """
-    assert documents.totals is not None
-    found = documents.totals[numbers]
+    """The sizes of the window of these documents, exactly those of `pack`."""
+    found = _totals(documents, numbers)
     sizes, slots = (found[name].astype(np.int64) for name in ("positions", "slots"))
-    large = np.flatnonzero((sizes > layout.row_tokens) | (slots > layout.max_images))
+    large = _large(found, layout)
     if len(large):
-        cut = chunks.take(documents, numbers[large])
-        table = chunks.chunk(cut, layout, numbers[large])
-        counts = np.ones(len(numbers), np.int64)
-        counts[large] = np.diff(table.first)
-        places = chunks.ranges((np.cumsum(counts) - counts)[large], counts[large])
+        table = _cut(documents, numbers[large], layout)
+        counts, places = _places(len(numbers), large, table)
         sizes, slots = np.repeat(sizes, counts), np.repeat(slots, counts)
         sizes[places], slots[places] = table.sums[:, POSITIONS], table.sums[:, SLOTS]
     row_of = packing.best_fit(sizes, slots, layout.row_tokens, layout.max_images)
     return Sizes(int(row_of.max()) + 1, chunks.stats(found))
+
+
+def _table(documents: Documents, numbers: np.ndarray, layout: Layout) -> Chunks:
+    """The chunks of these documents, as `chunks.chunk` cuts them."""
+    found = _totals(documents, numbers)
+    sums = np.empty((len(numbers), len(STATS)), np.int32)
+    for column, name in enumerate(STATS):
+        if name in (chunks.TOTALS.names or ()):
+            sums[:, column] = found[name]
+    sums[:, STATS.index("documents")] = 1
+    text = found["positions"] - found["image_tokens"] - 1
+    sums[:, STATS.index("text_tokens")] = text
+    stop = found["positions"].astype(np.int64)
+    document = np.arange(len(numbers))
+    start = np.zeros_like(stop)
+    large = _large(found, layout)
+    counts = np.ones(len(numbers), np.int64)
+    if len(large):
+        cut = _cut(documents, numbers[large], layout)
+        counts, places = _places(len(numbers), large, cut)
+        document = np.repeat(document, counts)
+        start, stop, sums = (np.repeat(x, counts, axis=0) for x in (start, stop, sums))
+        start[places], stop[places], sums[places] = cut.start, cut.stop, cut.sums
+    return Chunks(chunks.sums_before(counts), document, start, stop, sums)
+
+
+def _totals(documents: Documents, numbers: np.ndarray) -> np.ndarray:
+    assert documents.totals is not None
+    return documents.totals[numbers]
+
+
+def _large(found: np.ndarray, layout: Layout) -> np.ndarray:
+    """Places of the documents that exceed a row."""
+    tokens, slots = layout.row_tokens, layout.max_images
+    return np.flatnonzero((found["positions"] > tokens) | (found["slots"] > slots))
+
+
+def _cut(documents: Documents, numbers: np.ndarray, layout: Layout) -> Chunks:
+    return chunks.chunk(chunks.take(documents, numbers), layout, numbers)
+
+
+def _places(
+    count: int, large: np.ndarray, table: Chunks
+) -> tuple[np.ndarray, np.ndarray]:
+    """Chunks of each document, and where those of the large ones stand."""
+    counts = np.ones(count, np.int64)
+    counts[large] = np.diff(table.first)
+    return counts, chunks.ranges((np.cumsum(counts) - counts)[large], counts[large])
 
 
 def _shuffled(count: int, key: str) -> np.ndarray:

@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     segments_ZRT: Int32[np.ndarray, "Z R T"]
     positions_ZRT: Int32[np.ndarray, "Z R T"]
     images_ZRT: Int32[np.ndarray, "Z R T"]
-    sources_ZR: Int32[np.ndarray, "Z R"]  # place in config.data.sources, of each row
+    sources_ZRT: Int32[np.ndarray, "Z R T"]  # place in config.data.sources
     pixels_ZChwc: UInt8[np.ndarray, "Z C h w c"]
     real_ZC: Bool[np.ndarray, "Z C"]  # the slot holds an image of some document
 

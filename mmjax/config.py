@@ -18,8 +18,9 @@ ATTENTIONS = ("blocked", "reference")
 CONNECTORS = ("average_pool", "mlp", "perceiver")
 DTYPES = ("bfloat16", "float32")
 REMATS = ("none", "dots", "full")
-UNITS = ("row", "loss_token")
+UNITS = ("row", "loss_token", "document")
 EPOCH_POLICIES = ("warn", "stop")
+BAD_RECORDS = ("stop", "mask")
 
 
 @dataclasses.dataclass
@@ -135,6 +136,15 @@ class Data:
     workers: int = 0  # processes that do so instead; 0: threads of this process
     prefetch: int = 4  # pool groups read ahead
     cache: str = ""  # folder of plans; empty: .plans in data.root, or in the workdir
+    # What a run does with a record that can't be read as its index says, one of
+    # BAD_RECORDS; masked: its positions stay, without loss. (An image that can't be
+    # decoded is always grey, and its document masked.)
+    on_bad_record: str = "stop"
+    # What it bears of each source before it stops: the share of the last 10,000
+    # documents, and how many in a row.
+    max_bad_share: float = 0.001
+    max_bad_in_a_row: int = 100
+    open_timeout: float = 60.0  # seconds that a manifest, an index or a shard may take
 
 
 @dataclasses.dataclass
@@ -250,6 +260,11 @@ def image_cost(model: Model, width: np.ndarray, height: np.ndarray) -> ImageCost
     shape = np.broadcast_shapes(np.shape(width), np.shape(height))
     ones = np.ones(shape, np.int32)
     return ImageCost(ones, ones * model.connector.tokens)
+
+
+def image_cost_facts(model: Model) -> tuple[int, ...]:
+    """All of a model that `image_cost` follows from: equal facts, equal costs."""
+    return (model.connector.tokens,)
 
 
 def patches(vit: ViT) -> int:

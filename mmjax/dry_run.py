@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,10 +11,12 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from data_pipelines import pipeline as pipelines
+from data_pipelines import read_ahead
 from data_pipelines.pipeline import Pipeline
 from data_pipelines.plan import SourcePlan
 from mmjax import config as config_lib
 from mmjax import flops, inventory, metrics, sharding, step, validation
+from mmjax.batch import Share
 from mmjax.config import Config
 from mmjax.models import vlm
 
@@ -206,6 +208,7 @@ def _memory(config: Config, mesh: Any, opened: Pipeline | None) -> Iterator[str]
     else:
         yield f"(of {capacity} image slots a pool group: the data don't tell yet)"
     model = vlm.build(config.model)
+    yield _read_ahead(config, mesh, capacity)
     held = inventory.memory(model, config, mesh, capacity)
     for name, size in held.items():
         yield f"{name:12} {_bytes(size)}"
@@ -220,6 +223,24 @@ def _memory(config: Config, mesh: Any, opened: Pipeline | None) -> Iterator[str]
         compiled = jitted.lower(shapes, sharding.batch_shapes(config, capacity))
         analysis = compiled.compile().memory_analysis()
         yield f"temporaries  {_bytes(analysis.temp_size_in_bytes)}, as compiled here"
+
+
+def _read_ahead(config: Config, mesh: Any, capacity: int) -> str:
+    """Host memory of one process for batches: of its own part where that is known."""
+    data = config.data
+    groups = data.rows_per_batch // data.rows_per_pool
+    whose = "process"
+    if isinstance(mesh, Mesh):
+        share = sharding.share(mesh, groups, data.rows_per_pool, capacity)
+    else:
+        share = Share((0, groups), (0, data.rows_per_pool), (0, capacity))
+        whose = "process that reads whole batches"
+    held = read_ahead.held(config, capacity, share)
+    apart = f" and {held.groups} pool groups" if held.groups else ""
+    return (
+        f"{'read-ahead':12} {_bytes(held.size)} of host memory for a {whose}: "
+        f"{held.batches} batches{apart}"
+    )
 
 
 def _bytes(size: int) -> str:

@@ -23,6 +23,8 @@ class Cost(NamedTuple):
     waited: float  # seconds in which the devices had no batch
     flops: float
     counts: Mapping[str, Mapping[str, float]]  # of the batch, by source
+    # Bad documents of the batch, {reason: ints over sources}; maybe device arrays.
+    faults: Mapping[str, Any] = {}
 
 
 class _Step(NamedTuple):
@@ -71,7 +73,8 @@ class Journal:
             "waited": cost.waited,
             "flops": cost.flops,
         }
-        self._steps_taken.append(_Step(number, measured, host, cost.counts))
+        faults = {metrics.FAULTS + reason: n for reason, n in cost.faults.items()}
+        self._steps_taken.append(_Step(number, measured | faults, host, cost.counts))
         if number % self._every == 0:
             self._fold(number - self._every)
 
@@ -103,6 +106,10 @@ class Journal:
         """The record of all steps so far together; after `flush`."""
         return self._record(self._total) if self._total else {}
 
+    def faults(self) -> dict[str, dict[str, int]]:
+        """Bad documents so far, {source: {reason: how many}}; after `flush`."""
+        return metrics.faults(self._total, self._sources)
+
     def close(self) -> None:
         for writer in self._writers:
             writer.close()
@@ -129,6 +136,7 @@ class Journal:
 
     def _report(self, number: int) -> None:
         record = self._record(self._window)
+        record |= metrics.fault_record(self.faults())
         self._window = {}
         self.write(number, record | metrics.delivered(self._delivered))
         self._screen.progress(

@@ -19,6 +19,7 @@ from mmjax.config import Log
 Sums = dict[str, Any]  # numbers and lists of numbers (by source), fit for JSON
 Record = dict[str, float]
 
+FAULTS = "faults/"  # begins the names of counts of bad documents, by reason
 LAST = ("learning_rate", "param_norm")  # not summed: the last step's value counts
 
 
@@ -73,6 +74,28 @@ def delivered(counts: Mapping[str, Mapping[str, float]]) -> Record:
         for source, of_source in counts.items()
         for what, count in of_source.items()
     }
+
+
+def faults(sums: Sums, sources: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Bad documents in `sums`, {source: {reason: how many}}, without zeros."""
+    found: dict[str, dict[str, int]] = {}
+    for name, counts in sums.items():
+        if name.startswith(FAULTS):
+            for source, count in zip(sources, counts):
+                if count:
+                    reason = name.removeprefix(FAULTS)
+                    found.setdefault(source, {})[reason] = int(count)
+    return found
+
+
+def fault_record(counts: Mapping[str, Mapping[str, int]]) -> Record:
+    """Bad documents since step 0 as a record: all of them, and each sort there is."""
+    record = {
+        f"{FAULTS}{source}/{reason}": float(count)
+        for source, of_source in counts.items()
+        for reason, count in of_source.items()
+    }
+    return {"faults": float(sum(record.values())), **record}
 
 
 class Writer(Protocol):
@@ -213,6 +236,8 @@ def progress_line(step: int, steps: int, record: Record, sources: Iterable[str])
         f"data wait {record['data_wait_share']:.0%}",
         f"pool {record['pool_fill']:.0%}",
     ]
+    if record.get("faults"):
+        parts.append(f"bad documents {record['faults']:.0f}")
     return " | ".join(parts)
 
 

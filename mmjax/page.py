@@ -27,6 +27,10 @@ class Chart(NamedTuple):
     legend: list[tuple[str, str, bool]]
 
 
+# What of the delivered counts a unit of the mixture is.
+UNIT_COUNTS = {"row": "rows", "loss_token": "loss_tokens", "document": "documents"}
+
+
 def render(
     name: str,
     summary: Mapping[str, Any],
@@ -100,8 +104,20 @@ def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             summary["device"],
         ),
         ("Wall time", metrics.clock(summary["wall_seconds"]), "with evaluation"),
+        ("Bad documents", *_faults(summary["faults"])),
     ]
     return [tile for tile in found if tile[1]]
+
+
+def _faults(faults: Mapping[str, Mapping[str, int]]) -> tuple[str, str]:
+    """How many documents were bad ("" for none), and of which sources and reasons."""
+    total = sum(sum(counts.values()) for counts in faults.values())
+    words = [
+        f"{source}: {count:,} {reason.replace('_', ' ')}"
+        for source, counts in faults.items()
+        for reason, count in counts.items()
+    ]
+    return f"{total:,}" if total else "", ", ".join(words)
 
 
 def mixture_bars(
@@ -110,15 +126,17 @@ def mixture_bars(
     """Bars of (label, share of each source): what was configured, then delivered."""
     delivered = summary["delivered"]
     labels = {
-        "rows": "rows delivered",
+        "rows": "rows",
         "documents": "documents",
         "images": "images",
         "image_tokens": "image tokens",
         "text_tokens": "text tokens",
         "loss_tokens": "loss tokens",
     }
-    bars = [("rows configured", list(summary["mixture"].items()))]
-    for what, label in labels.items():
+    unit = UNIT_COUNTS[summary["mixture_unit"]]
+    first = labels.pop(unit)
+    bars = [(f"{first} configured", list(summary["mixture"].items()))]
+    for what, label in {unit: f"{first} delivered", **labels}.items():
         counts = [(s, delivered.get(s, {}).get(what, 0)) for s in summary["mixture"]]
         total = sum(count for _, count in counts)
         if total:
@@ -175,8 +193,9 @@ def _charts(records: Records, sources: list[str], excess: Points) -> Iterator[Ch
         _points(excess.get(s, ()), s, charts.source_colour(i))
         for i, s in enumerate(sources)
     ]
-    note = "rows delivered beyond those configured"
-    yield from _chart("Mixture", note, lines, "{:+g}".format, (-1.05, 1.05))
+    if any(excess.values()):
+        note = "rows delivered beyond those configured"
+        yield from _chart("Mixture", note, lines, "{:+g}".format, (-1.05, 1.05))
     for key, title, note, unit in (
         ("tokens_per_second", "Tokens", "a second", charts.short),
         ("images_per_second", "Images", "a second", charts.short),

@@ -13,10 +13,13 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
     accuracy, baseline         {type: share}; of exact answers, of the commonest answer
     accuracy_low, accuracy_high                         {type: 95 % interval}
     accuracy_images_exchanged  {type: share or null}; null: there is no image
-    mixture                    {source: configured share of packed rows}
+    mixture                    {source: configured share of the unit}, of all parts
+    mixture_unit               what a share is of: row, loss_token or document
+    schedule                   [[first step, weights of the sources]], as it was run
     delivered                  {source: {rows, row_share, documents, images, slots,
                                positions, text_tokens, image_tokens, loss_tokens,
                                epochs}}; what the plan does not count is absent
+    faults                     {source: {reason: documents}} that had no loss: bad ones
     peak_memory_bytes is process 0's: of one device, or of the host where it computes
 """
 
@@ -27,7 +30,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmjax import metrics, page
+from mmjax import metrics, page, schedule
 from mmjax.config import Config
 from mmjax.evals.heldout import SourceLoss
 from mmjax.evals.questions import Score
@@ -53,6 +56,7 @@ class Results(NamedTuple):
     parameters: Mapping[str, int]  # of each part: vit, connector, decoder
     total: Record  # `metrics.summary` of all steps
     delivered: Mapping[str, Mapping[str, float]]  # by source, since step 0
+    faults: Mapping[str, Mapping[str, int]]  # bad documents, by source and reason
     heldout: Mapping[str, SourceLoss]
     questions: Mapping[str, Score]
     samples: Sequence[Sample]
@@ -110,22 +114,20 @@ def summary(results: Results, records: Sequence[Mapping[str, Any]]) -> dict[str,
             kind: s.exchanged_accuracy for kind, s in scores.items()
         },
         "mixture": configured_shares(results.config, results.steps),
+        "mixture_unit": results.config.mixture.unit,
+        "schedule": _schedule(results.config, results.steps),
         "delivered": _delivered(results.delivered),
+        "faults": {source: dict(found) for source, found in results.faults.items()},
     }
 
 
-def expected_rows(config: Config, steps: int) -> dict[str, float]:
-    """Rows that the weights and their schedule ask of each source in `steps` steps."""
-    names = [source.name for source in config.data.sources]
-    changes = [(0, config.mixture.weights)]
-    changes += [(change.step, change.weights) for change in config.mixture.schedule]
-    rows = dict.fromkeys(names, 0.0)
-    for i, (start, weights) in enumerate(changes):
-        end = changes[i + 1][0] if i + 1 < len(changes) else steps
-        count = max(0, min(end, steps) - start) * config.data.rows_per_batch
-        for name, weight in zip(names, weights):
-            rows[name] += count * weight / sum(weights)
-    return rows
+def _schedule(config: Config, steps: int) -> list[list[Any]]:
+    """First step and weights of each part of the run that steps were taken in."""
+    return [
+        [start, list(weights)]
+        for start, weights in schedule.parts(config.mixture)
+        if start < max(1, steps)
+    ]
 
 
 def _excess(
@@ -133,11 +135,14 @@ def _excess(
 ) -> dict[str, list[tuple[int, float]]]:
     """Rows delivered beyond those configured, by source: (step, rows) of each record.
 
-    Below 1 in size at every step, since rows come whole.
+    Below 1 in size at every step, since rows come whole. Nothing where weights are
+    shares of something else.
     """
     points: dict[str, list[tuple[int, float]]] = {}
+    if config.mixture.unit != "row":
+        return points
     for record in records:
-        for source, rows in expected_rows(config, record["step"]).items():
+        for source, rows in schedule.expected_rows(config, record["step"]).items():
             given = record.get(f"delivered/{source}/rows")
             if given is not None:
                 points.setdefault(source, []).append((record["step"], given - rows))
@@ -145,8 +150,11 @@ def _excess(
 
 
 def configured_shares(config: Config, steps: int) -> dict[str, float]:
-    """Share of packed rows that the config asks for, over the steps done."""
-    rows = expected_rows(config, max(1, steps))
+    """Share of the mixture's unit that the config asks for, over the steps done.
+
+    Parts of a schedule count by their steps, whatever the unit.
+    """
+    rows = schedule.expected_rows(config, max(1, steps))
     total = sum(rows.values())
     return {name: count / total for name, count in rows.items()}
 

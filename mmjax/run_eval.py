@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from data_pipelines import materialize
+from data_pipelines import materialize, paths
 from data_pipelines import pipeline as pipelines
 from data_pipelines.records import Text
 from mmjax import generate, metrics, report, run_setup, sharding, step
@@ -63,7 +63,7 @@ def open(run: Run, say: Callable[[str], None]) -> Evaluation:
 
 
 def _folder(run: Run, source: Source) -> pathlib.Path:
-    return pathlib.Path(run.config.data.root) / source.name / "heldout"
+    return paths.of(run.config.data.root) / source.name / "heldout"
 
 
 def losses(evaluation: Evaluation, params: Any) -> dict[str, heldout.SourceLoss]:
@@ -196,6 +196,7 @@ def finish(
             parameters=run_setup.parameters(run),
             total=journal.total(),
             delivered=journal.state()["delivered"],
+            faults=journal.faults(),
             heldout=found,
             questions=scores,
             samples=samples,

@@ -17,12 +17,12 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 import mmjax
-from data_pipelines import limits
+from data_pipelines import faults, limits
 from data_pipelines import pipeline as pipelines
 from data_pipelines.pipeline import Pipeline
 from data_pipelines.prepare import sample_world
 from mmjax import config as config_lib
-from mmjax import flops, journal, metrics, optim, sharding, step, validation
+from mmjax import flops, journal, metrics, optim, processes, sharding, step, validation
 from mmjax.batch import Batch, Share
 from mmjax.config import Config
 from mmjax.feed import Feed
@@ -41,6 +41,7 @@ class Stream(NamedTuple):
     mesh: Mesh
     share: Share  # of every batch, that this process holds
     shapes: Batch  # of the global batches
+    counts: bool  # whether this process counts what stands in its rows
 
     def place(self, batch: Batch) -> Batch:
         """Global arrays of this process's share of a batch."""
@@ -91,7 +92,8 @@ def set_up(
     trainable, _ = optim.partition(params, config.optim.frozen)
     make_sample_world(config)
     opened = pipelines.open(config, plan_cache(config, workdir), known)
-    for warning in limits.check(opened.plan, config.data.sources):
+    done = known["step"] if known else 0
+    for warning in limits.check(opened.plan, config.data.sources, done):
         log.warning(warning)
     train = stream(config, mesh, opened)
     return Run(config, workdir, mesh, model, train, frozenset(optim.flatten(trainable)))
@@ -122,7 +124,8 @@ def stream(config: Config, mesh: Mesh, opened: Pipeline) -> Stream:
     groups = data.rows_per_batch // data.rows_per_pool
     held = sharding.share(mesh, groups, data.rows_per_pool, opened.capacity)
     shapes = sharding.batch_shapes(config, opened.capacity)
-    return Stream(opened, mesh, held, shapes)
+    counts = processes.counts(mesh, groups, data.rows_per_pool)
+    return Stream(opened, mesh, held, shapes, counts)
 
 
 def cost(run: Run, number: int, waited: float) -> journal.Cost:
@@ -134,7 +137,14 @@ def cost(run: Run, number: int, waited: float) -> journal.Cost:
     work = flops.planned(plan.rows_of(number))
     spent = flops.step(run.config.model, work, run.trainable)
     counts = by_source(plan.step_counts(number), run.sources)
-    return journal.Cost(waited, sum(spent.values()), counts)
+    return journal.Cost(waited, sum(spent.values()), counts, _faults(run, number))
+
+
+def _faults(run: Run, number: int) -> dict[str, Any]:
+    """The bad documents of a batch that was taken, {reason: counts over sources}."""
+    found = run.train.pipeline.faults_of(number) if run.train.counts else {}
+    table = [[found.get(s, {}).get(r, 0) for s in run.sources] for r in faults.REASONS]
+    return dict(zip(faults.REASONS, processes.sums(np.array(table, np.int32))))
 
 
 def by_source(
@@ -193,11 +203,13 @@ def headline(run: Run) -> str:
 
 
 def write_config(run: Run) -> None:
-    """Writes config.json to the workdir."""
+    """Writes config.json to the workdir; a reader sees the old one or the new one."""
     if jax.process_index() == 0:
         run.workdir.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"config": resolved(run), **provenance()}, indent=2)
-        (run.workdir / "config.json").write_text(text + "\n")
+        part = run.workdir / "config.json.part"
+        part.write_text(text + "\n")
+        os.replace(part, run.workdir / "config.json")
 
 
 @functools.cache

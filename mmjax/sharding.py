@@ -159,7 +159,6 @@ def batch_shapes(config: Config, capacity: int) -> Batch:
     tokens = (groups, rows, data.row_tokens)
     shapes = {
         "loss_mask_ZRT": (tokens, np.bool_),
-        "sources_ZR": ((groups, rows), np.int32),
         "pixels_ZChwc": ((groups, capacity, side, side, 3), np.uint8),
         "real_ZC": ((groups, capacity), np.bool_),
     }

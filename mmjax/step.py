@@ -199,15 +199,15 @@ def token_losses(model: Model, config: Config, params: Any, batch: Batch) -> Tok
 
 
 def add_up(losses: TokenLoss, batch: Batch, sources: int) -> Sums:
-    """Sums over the positions that count, by the source of their row."""
+    """Sums over the positions that count, by their source."""
     mask_ZRT = jnp.asarray(batch.loss_mask_ZRT)
-    nll_ZR = jnp.where(mask_ZRT, losses.nll_ZRT, 0).sum(-1)
     z_loss = jnp.where(mask_ZRT, jnp.square(losses.log_z_ZRT), 0).sum()
-    of_source_SZR = jnp.arange(sources)[:, None, None] == batch.sources_ZR
-    # `where`, not a product: a row that is not finite must not spoil other sources.
+    place_SZRT = jnp.arange(sources)[:, None, None, None] == batch.sources_ZRT
+    counted_SZRT = place_SZRT & mask_ZRT
+    # `where`, not a product: what is not finite must not spoil other sources.
     return Sums(
-        jnp.where(of_source_SZR, nll_ZR, 0).sum((1, 2)),
-        jnp.where(of_source_SZR, mask_ZRT.sum(-1), 0).sum((1, 2)),
+        jnp.where(counted_SZRT, losses.nll_ZRT, 0).sum((1, 2, 3)),
+        counted_SZRT.sum((1, 2, 3)),
         z_loss,
     )
 

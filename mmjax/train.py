@@ -15,10 +15,21 @@ from typing import Any, NamedTuple
 
 import jax
 
-from mmjax import cli, dry_run, metrics, resuming, run_eval, run_setup, step
+from mmjax import (
+    cli,
+    dry_run,
+    metrics,
+    resuming,
+    run_eval,
+    run_setup,
+    schedule,
+    step,
+    validation,
+)
 from mmjax.checkpoint import Checkpointer
 from mmjax.config import Config
 from mmjax.journal import Journal
+from mmjax.live_mixture import LiveMixture
 from mmjax.metrics import Screen
 from mmjax.resuming import Start
 from mmjax.run_eval import Evaluation
@@ -30,9 +41,10 @@ AHEAD = 2  # steps that the devices have before the host waits for the first of 
 
 
 class Parts(NamedTuple):
-    """What the loop works with, and never replaces."""
+    """What the loop works with; another mixture makes another `run` of it."""
 
     run: Run
+    mixture: LiveMixture
     checkpoints: Checkpointer
     journal: Journal
     evaluation: Evaluation
@@ -59,12 +71,19 @@ def train(config: Config, workdir: pathlib.Path) -> None:
         screen = _screen(stack)
         checkpoints = Checkpointer(str(workdir / "checkpoints"), config.checkpoint)
         stack.callback(checkpoints.close)
-        run = run_setup.set_up(config, workdir, resuming.known_plan(checkpoints))
-        start = resuming.start(run, checkpoints, screen.say)
+        past = resuming.past(checkpoints, workdir)
+        config = schedule.merged(config, past.changes)
+        validation.validate(config)
+        run = run_setup.set_up(config, workdir, past.known)
+        start = resuming.start(run, checkpoints, past.changes, screen.say)
+        mixture = LiveMixture(workdir, past.changes, past.handled, screen.say)
+        if start.step < config.steps:
+            run = mixture.take_up(run, mixture.waiting(), start.step, compiled=False)
         run_setup.write_config(run)
         screen.say(run_setup.headline(run))
         parts = Parts(
             run,
+            mixture,
             checkpoints,
             _journal(run, start, screen, stack),
             run_eval.open(run, screen.say),
@@ -72,7 +91,7 @@ def train(config: Config, workdir: pathlib.Path) -> None:
             lambda: start.seconds + time.monotonic() - began,
         )
         with stop.listening():
-            state, done, stopped = loop(parts, start)
+            parts, state, done, stopped = loop(parts, start)
         if stopped:
             screen.say(
                 f"stopped after step {done} of {config.steps}: {stopped}; a checkpoint "
@@ -82,13 +101,16 @@ def train(config: Config, workdir: pathlib.Path) -> None:
             run_eval.finish(parts.evaluation, state.params, parts.journal, parts.clock)
 
 
-def loop(parts: Parts, start: Start) -> tuple[State, int, str]:
-    """Steps until the end or a stop: (state, steps done, why it stopped or "")."""
+def loop(parts: Parts, start: Start) -> tuple[Parts, State, int, str]:
+    """Steps until the end or a stop: (parts, state, steps done, why it stopped or "").
+
+    The parts are those of the end: the mixture may have changed on the way.
+    """
     run, journal, steps = parts.run, parts.journal, parts.run.config.steps
     state, done, stopped = start.state, start.step, ""
     evaluate_if_due(parts, state, done)  # the last start may have been killed in it
     if done == steps:
-        return state, done, stopped
+        return parts, state, done, stopped
     in_flight: collections.deque[Any] = collections.deque()
     feed = run.train.feed(done, steps)
     try:
@@ -96,7 +118,7 @@ def loop(parts: Parts, start: Start) -> tuple[State, int, str]:
         journal.start_clock()
         while done < steps and not stopped:
             batch, waited = feed.take(lambda: all(x.is_ready() for x in in_flight))
-            cost = run_setup.cost(run, done, waited)
+            cost = run_setup.cost(parts.run, done, waited)
             state, measured = train_step(state, batch)
             done += 1
             journal.step(done, measured, cost)
@@ -108,9 +130,13 @@ def loop(parts: Parts, start: Start) -> tuple[State, int, str]:
                 save(parts, state, done)
             if not stopped:
                 evaluate_if_due(parts, state, done)
+                parts, changed = change_mixture_if_asked(parts, done)
+                if changed:
+                    feed.close()
+                    feed = parts.run.train.feed(done, steps)
     finally:
         feed.close()
-    return state, done, "" if done == steps else stopped
+    return parts, state, done, "" if done == steps else stopped
 
 
 def compile_step(run: Run, say: Callable[[str], None]) -> Any:
@@ -126,7 +152,9 @@ def compile_step(run: Run, say: Callable[[str], None]) -> Any:
 def save(parts: Parts, state: State, done: int) -> None:
     """Saves a checkpoint; what the journal holds is checked and written before."""
     parts.journal.flush()
-    meta = resuming.meta(parts.run, done, parts.journal.state(), parts.clock())
+    meta = resuming.meta(
+        parts.run, parts.mixture.changes, done, parts.journal.state(), parts.clock()
+    )
     parts.checkpoints.save(done, state, meta)
 
 
@@ -140,6 +168,22 @@ def evaluate_if_due(parts: Parts, state: State, done: int) -> None:
     parts.journal.write(done, run_eval.record(found))
     parts.journal.say(f"step {done}: held-out loss {run_eval.line(found)}")
     parts.journal.start_clock()
+
+
+def change_mixture_if_asked(parts: Parts, done: int) -> tuple[Parts, bool]:
+    """At log steps, the parts after requests for other weights; and if any changed."""
+    config, journal = parts.run.config, parts.journal
+    if done % config.log.every or done == config.steps:
+        return parts, False
+    lines = parts.mixture.waiting()
+    if not lines:
+        return parts, False
+    journal.flush()
+    run = parts.mixture.take_up(parts.run, lines, done, compiled=True)
+    journal.start_clock()
+    changed = run is not parts.run
+    evaluation = parts.evaluation._replace(run=run)
+    return parts._replace(run=run, evaluation=evaluation), changed
 
 
 def _screen(stack: contextlib.ExitStack) -> Screen:

@@ -25,9 +25,9 @@ def validate(config: Config) -> None:
 MAY_BE_ZERO = {
     "config.seed", "config.max_hours", "model.z_loss", "data.seed",
     "data.pool_capacity", "data.max_images_per_row", "data.workers",
-    "data.sample_world.seed", "optim.warmup_steps", "optim.weight_decay",
-    "optim.final_lr_ratio", "optim.b1", "optim.b2", "checkpoint.keep_every",
-    "evaluation.every", "evaluation.samples",
+    "data.max_bad_share", "data.sample_world.seed", "optim.warmup_steps",
+    "optim.weight_decay", "optim.final_lr_ratio", "optim.b1", "optim.b2",
+    "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
 }  # fmt: skip
 
 
@@ -51,6 +51,9 @@ def _number_problems(config: Config) -> list[str]:
         elif value < 0 or (value == 0 and name not in MAY_BE_ZERO):
             rule = "not be negative" if name in MAY_BE_ZERO else "be positive"
             problems.append(f"{name}={value}: must {rule}")
+    if config.data.max_bad_share > 1:
+        value = config.data.max_bad_share
+        problems.append(f"data.max_bad_share={value:g}: must be at most 1")
     mesh = config.mesh
     if (mesh.data, mesh.fsdp, mesh.tensor).count(-1) > 1:
         problems.append("mesh: at most one axis may be -1")
@@ -67,6 +70,7 @@ def _choice_problems(config: Config) -> list[str]:
         ("model.attention", model.attention, config_lib.ATTENTIONS),
         ("model.dtype", model.dtype, config_lib.DTYPES),
         ("mixture.unit", config.mixture.unit, config_lib.UNITS),
+        ("data.on_bad_record", config.data.on_bad_record, config_lib.BAD_RECORDS),
     ]
     choices += [
         (f"data.sources[{i}].beyond", source.beyond, config_lib.EPOCH_POLICIES)
@@ -155,12 +159,9 @@ def _mixture_problems(config: Config) -> list[str]:
         for i, change in enumerate(config.mixture.schedule)
     ]
     for name, weights in changes:
-        if len(weights) != len(names):
-            problems.append(f"{name}={weights}: needs one a source, {names}")
-        elif any(not isinstance(w, int) or w < 0 for w in weights) or not any(weights):
-            problems.append(f"{name}={weights}: integers >= 0, not all 0")
-        elif sum(weights) > 1_000_000:
-            problems.append(f"{name}={weights}: the sum must be at most 1000000")
+        problem = weights_problem(weights, names)
+        if problem:
+            problems.append(f"{name}={problem}")
     steps = [change.step for change in config.mixture.schedule]
     if steps != sorted(set(steps)) or (steps and steps[0] < 1):
         problems.append(f"mixture.schedule: steps {steps} must ascend from 1 or more")
@@ -170,6 +171,17 @@ def _mixture_problems(config: Config) -> list[str]:
             f"steps={config.steps}"
         )
     return problems
+
+
+def weights_problem(weights: tuple[int, ...], names: list[str]) -> str:
+    """The weights and the rule that they break; "" where they break none."""
+    if len(weights) != len(names):
+        return f"{weights}: needs one a source, {names}"
+    if any(not isinstance(w, int) or w < 0 for w in weights) or not any(weights):
+        return f"{weights}: integers >= 0, not all 0"
+    if sum(weights) > 1_000_000:
+        return f"{weights}: the sum must be at most 1000000"
+    return ""
 
 
 def _layout_problems(config: Config) -> list[str]:

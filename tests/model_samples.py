@@ -74,7 +74,7 @@ def batch(rows: list[list[list]], tokens: int, slots: int, groups: int = 1) -> B
         segments_ZRT=segments.reshape(shape),
         positions_ZRT=positions.reshape(shape),
         images_ZRT=images.reshape(shape),
-        sources_ZR=np.zeros(shape[:2], np.int32),
+        sources_ZRT=np.zeros(shape, np.int32),
         pixels_ZChwc=pixels,
         real_ZC=np.ones((groups, slots), bool),
     )

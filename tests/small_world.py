@@ -11,7 +11,7 @@ import PIL.Image
 
 from data_pipelines import index, shards, stream, tokenizer
 from data_pipelines.buffers import Recycler
-from data_pipelines.materialize import Fault
+from data_pipelines.faults import Fault
 from data_pipelines.records import Document, Image, Text
 from mmjax import config as config_lib
 from mmjax.batch import Batch
@@ -108,10 +108,11 @@ def _jpeg(rng: np.random.Generator) -> Image:
 
 
 def fill_with_backends(number: int, out: Batch) -> list[Fault]:
-    """Writes its number; the fault is (jax backends that this process has, number)."""
+    """Writes its number; the fault has (jax backends of this process, number)."""
     xla_bridge = sys.modules.get("jax._src.xla_bridge")
     out.tokens_ZRT[:] = number
-    return [(len(xla_bridge._backends) if xla_bridge else 0, number)]
+    backends = len(xla_bridge._backends) if xla_bridge else 0
+    return [Fault(backends, number, "image", 0, 1)]
 
 
 empty_batch = functools.partial(

@@ -76,7 +76,7 @@ def batch(config: Config, seed: int) -> Batch:
         segments_ZRT=zeros.copy(),
         positions_ZRT=zeros.copy(),
         images_ZRT=zeros + NO_IMAGE,
-        sources_ZR=rng.integers(0, len(data.sources), shape[:2], dtype=np.int32),
+        sources_ZRT=rng.integers(0, len(data.sources), shape, dtype=np.int32),
         pixels_ZChwc=rng.integers(
             0, 256, (groups, slots, side, side, 3), dtype=np.uint8
         ),

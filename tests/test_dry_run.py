@@ -7,9 +7,10 @@ import synthetic
 import tiny_run
 
 from configs import mm1_3b
-from data_pipelines import pipeline
+from data_pipelines import pipeline, read_ahead
 from data_pipelines.prepare import sample_world
 from mmjax import config, dry_run
+from mmjax.batch import Share
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +80,17 @@ def _rows_of(made, tokens):
     return config.Data(**{**vars(made.data), "row_tokens": tokens})
 
 
-def test_memory_is_that_of_the_compiled_step(shown):
+def test_memory_is_that_of_the_compiled_step(made, shown):
     text = "\n".join(shown["memory of one device"])
     for name in ("parameters", "moments", "gradients", "batch", "temporaries"):
         assert name in text
     assert "as compiled here" in text
+    capacity = pipeline.open(made).capacity
+    share = Share((0, 1), (0, 8), (0, capacity))
+    held = read_ahead.held(made, capacity, share)
+    size = f"{held.size / 2**20:.1f} MiB"
+    line = f"{size} of host memory for a process: {held.batches} batches"
+    assert f"read-ahead   {line}" in text
 
 
 def test_a_model_for_a_pod_is_described_on_a_laptop():
@@ -96,4 +103,5 @@ def test_a_model_for_a_pod_is_described_on_a_laptop():
     assert "3.02TFLOP" in flops
     assert "74.7TFLOP" in flops
     memory = "\n".join(shown["memory of one device"])
+    assert "of host memory for a process that reads whole batches" in memory
     assert "not known: the mesh is not this machine's" in memory

@@ -136,7 +136,7 @@ def test_padding_adds_empty_groups_rows_and_slots_only():
     batch = prompts([7, 9, 5], 16)
     padded = generate.pad(batch, 2, 2, 4)
     assert padded.tokens_ZRT.shape == (2, 4, 16)
-    assert padded.sources_ZR.shape == (2, 4)
+    assert padded.sources_ZRT.shape[:2] == (2, 4)
     assert padded.pixels_ZChwc.shape == (2, 4, SIDE, SIDE, 3)
     for name, array in padded._asdict().items():
         kept = getattr(batch, name)

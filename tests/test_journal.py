@@ -49,7 +49,11 @@ def make(writer, saved=None, steps=12, peak=None):
 def walk(book, first, last, seen=measured):
     for number in range(first, last + 1):
         counts = {"captions": {"rows": 3, "loss_tokens": 31}, "text": {"rows": 1}}
-        book.step(number, seen(number), journal.Cost(0.0, 1e9, counts))
+        faults = {
+            "image": np.array([number % 4 == 0, 0], np.int32),
+            "corrupt": np.array([0, 2 * (number == 7)], np.int32),
+        }
+        book.step(number, seen(number), journal.Cost(0.0, 1e9, counts, faults))
 
 
 def exact(records):
@@ -115,6 +119,26 @@ def test_what_was_delivered_counts_the_loss_tokens_that_did_count():
     assert last["delivered/captions/rows"] == 36
     assert last["delivered/captions/loss_tokens"] == 360  # measured, not planned
     assert last["delivered/text/loss_tokens"] == sum(n % 3 for n in range(1, 13))
+
+
+def test_bad_documents_are_counted_from_the_start_and_told():
+    book = make(kept := Kept())
+    walk(book, 1, 12)
+    book.flush()
+    told = {
+        step: {name: value for name, value in record.items() if "fault" in name}
+        for step, record in kept.records.items()
+    }
+    assert told[5] == {"faults": 1, "faults/captions/image": 1}
+    assert told[10] == {
+        "faults": 4, "faults/captions/image": 2, "faults/text/corrupt": 2,
+    }  # fmt: skip
+    assert told[12]["faults"] == 5
+    assert book.faults() == {"captions": {"image": 3}, "text": {"corrupt": 2}}
+    lines = book._screen._stream.getvalue().splitlines()
+    assert [line.rpartition("| ")[2] for line in lines] == [
+        f"bad documents {count}" for count in (1, 4, 5)
+    ]
 
 
 def test_mfu_is_told_where_the_peak_is_known():

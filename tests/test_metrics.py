@@ -142,6 +142,7 @@ def test_the_progress_line_says_all_that_is_known():
                  "2.00GFLOP/s", "data wait 20%", "pool 90%", "ETA 50s"):  # fmt: skip
         assert part in line
     assert "MFU" not in line
+    assert "bad" not in line
     assert "MFU 41.2%" in metrics.progress_line(20, 120, record | {"mfu": 0.412}, ())
 
 

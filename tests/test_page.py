@@ -45,7 +45,9 @@ def summary() -> dict:
         "accuracy_high": {kind: share + 0.04 for kind, share in KINDS.items()},
         "baseline": dict.fromkeys(KINDS, 0.3),
         "accuracy_images_exchanged": {"colour": 0.2, "yes_no": 0.5, "cloze": None},
+        "mixture_unit": "row", "schedule": [[0, [45, 45, 10]]],
         "mixture": sources,
+        "faults": {},
         "delivered": {
             source: {
                 "rows": 6400 * share, "row_share": share, "documents": 9000.0,
@@ -159,6 +161,14 @@ def test_the_heldout_tile_weighs_sources_by_their_tokens():
     figures = {label: figure for label, figure, _ in page.tiles(summary())}
     assert figures["Held-out loss"] == "1.250"  # (300 x 1 + 100 x 2) / 400
     assert figures["Peak memory"] == "1.43 GB"
+
+
+def test_bad_documents_have_a_tile_where_there_are_some():
+    assert "Bad documents" not in {label for label, *_ in page.tiles(summary())}
+    bad = {"captions": {"image": 3, "not_a_record": 1}, "text": {"corrupt": 2000}}
+    *_, tile = page.tiles(summary() | {"faults": bad})
+    words = "captions: 3 image, captions: 1 not a record, text: 2,000 corrupt"
+    assert tile == ("Bad documents", "2,004", words)
 
 
 def test_mixture_bars_are_whole_and_leave_out_what_was_not_counted():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from data_pipelines import mixture
 from mmjax import config as config_lib
-from mmjax import report
+from mmjax import report, schedule
 from mmjax.config import Mixture, WeightChange
 from mmjax.evals.heldout import SourceLoss
 from mmjax.evals.questions import Score
@@ -19,7 +19,8 @@ KEYS = {
     "loss_by_source", "tokens_per_second", "images_per_second", "flops_per_second",
     "mfu", "data_wait_share", "pool_fill", "token_fill", "heldout_loss",
     "heldout_tokens", "questions", "accuracy", "baseline", "accuracy_low",
-    "accuracy_high", "accuracy_images_exchanged", "mixture", "delivered",
+    "accuracy_high", "accuracy_images_exchanged", "mixture", "mixture_unit", "schedule",
+    "delivered", "faults",
 }  # fmt: skip
 
 
@@ -40,6 +41,7 @@ def results(**changes) -> report.Results:
             "interleaved": {"rows": 9.0, "images": 80.0},
             "text": {"rows": 2.0, "images": 0.0},
         },
+        faults={},
         heldout={"captions": SourceLoss(30.0, 20), "text": SourceLoss(0.0, 0)},
         questions={
             "colour": Score(50, 0.96, 0.87, 0.99, 0.2, 50, 0.18),
@@ -106,7 +108,7 @@ def test_expected_rows_follow_the_schedule_step_by_step():
             weights = np.array([1, 1, 0]) if step >= 7 else weights
             weights = np.array([0, 0, 5]) if step >= 20 else weights
             rows += 16 * weights / weights.sum()
-        found = report.expected_rows(config, steps)
+        found = schedule.expected_rows(config, steps)
         assert list(found) == ["captions", "interleaved", "text"]
         assert list(found.values()) == pytest.approx(rows.tolist())
 
@@ -120,5 +122,5 @@ def test_what_the_mixture_deals_is_within_a_row_of_what_the_report_expects():
         config.mixture.weights, config.mixture.schedule, config.data.rows_per_batch
     )
     for steps in range(0, 40):
-        expected = list(report.expected_rows(config, steps).values())
+        expected = list(schedule.expected_rows(config, steps).values())
         assert np.abs(dealt.counts(16 * steps) - expected).max() < 1

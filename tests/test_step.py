@@ -62,7 +62,9 @@ def test_the_loss_falls_and_metrics_count_what_the_batch_holds():
     rate = step.learning_rate(run.config)
     for i, metrics in enumerate(history):
         batch = synthetic.batch(run.config, seed=i)
-        by_source = [batch.loss_mask_ZRT[batch.sources_ZR == s].sum() for s in range(3)]
+        by_source = [
+            batch.loss_mask_ZRT[batch.sources_ZRT == s].sum() for s in range(3)
+        ]
         np.testing.assert_array_equal(metrics["loss_tokens_by_source"], by_source)
         assert metrics["images"] == batch.real_ZC.sum()
         assert metrics["slots"] == batch.real_ZC.size
@@ -81,7 +83,7 @@ def test_sums_by_source_equal_a_numpy_loop():
     sums = step.add_up(TokenLoss(nll, log_z, nll > 0), batch, 3)
     expected = np.zeros(3)
     for z, r, t in np.argwhere(batch.loss_mask_ZRT):
-        expected[batch.sources_ZR[z, r]] += nll[z, r, t]
+        expected[batch.sources_ZRT[z, r, t]] += nll[z, r, t]
     np.testing.assert_allclose(sums.loss_S, expected, rtol=1e-6)
     squares = (log_z[batch.loss_mask_ZRT] ** 2).sum()
     np.testing.assert_allclose(sums.z_loss, squares, rtol=1e-6)
@@ -90,9 +92,9 @@ def test_sums_by_source_equal_a_numpy_loop():
 def test_a_row_that_is_not_finite_shows_in_its_source_alone():
     config = synthetic.config()
     batch = synthetic.batch(config, seed=0)._replace(
-        sources_ZR=np.zeros((4, 2), np.int32)
+        sources_ZRT=np.zeros((4, 2, 16), np.int32)
     )
-    batch.sources_ZR[0, 0] = 2
+    batch.sources_ZRT[0, 0] = 2
     nll = np.ones(batch.tokens_ZRT.shape, np.float32)
     nll[0, 0] = np.inf
     sums = step.add_up(TokenLoss(nll, nll, nll > 0), batch, 3)

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 
+import damage
 import jax
 import numpy as np
 import pytest
@@ -109,6 +111,29 @@ def test_an_interrupted_run_becomes_bit_for_bit_the_uninterrupted_one(
     assert one.keys() == other.keys()
     for path, leaf in one.items():
         np.testing.assert_array_equal(leaf, other[path], path)
+
+
+def test_bad_records_are_borne_told_and_the_same_after_a_resume(
+    world, tmp_path, capsys
+):
+    root = tmp_path / "world"
+    shutil.copytree(world, root)
+    damage.harm(root / "captions" / "train", dict.fromkeys(range(0, 80, 4), "mismatch"))
+    made = make_config(root)
+    made.data.sample_world.enabled = False
+    with pytest.raises(ValueError, match="in its index"):
+        train.train(made, tmp_path / "strict")
+    made.data = dataclasses.replace(made.data, on_bad_record="mask", max_bad_share=1.0)
+    train.train(made, tmp_path / "whole")
+    assert "| bad documents " in capsys.readouterr().out
+    summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
+    count = summary["faults"]["captions"]["mismatch"]
+    assert records(tmp_path / "whole")[-1]["faults"] == count > 0
+    page = (tmp_path / "whole" / "report.html").read_text()
+    assert "Bad documents" in page
+    train.train(dataclasses.replace(made, max_hours=1e-9), tmp_path / "parts")
+    train.train(made, tmp_path / "parts")
+    assert records(tmp_path / "parts") == records(tmp_path / "whole")
 
 
 def command(workdir, world, *flags):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 
-from data_pipelines import images, index, records, shards
+from data_pipelines import images, index, records, shard_files, shards
 from data_pipelines.records import Document, Image, Text
 from data_pipelines.tokenizer import Tokenizer
 
@@ -39,7 +39,7 @@ def problems(
 
     Tokens are counted again in every `every`th document.
     """
-    reader = shards.open_shard(path)
+    reader = shard_files.open_shard(path)
     if not reader.ok():
         yield f"{path}: can't be read as an ArrayRecord file"
         return

@@ -127,7 +127,7 @@ def _row(
     return Row(
         step,
         *place,
-        opened.names[int(batch.sources_ZR[place])],
+        opened.names[int(batch.sources_ZRT[place][0])],
         tuple(chunks),
         used,
         len(segments) - used,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgpack
 
-from data_pipelines import shards
+from data_pipelines import shard_files, shards
 from data_pipelines.prepare import convert, workspace
 from data_pipelines.prepare import recipe as recipes
 from data_pipelines.prepare.convert import Kept, Traits
@@ -109,7 +109,7 @@ def facts(where: Place) -> Facts:
 
 def read(where: Place) -> Iterator[Kept]:
     """The part's documents, in order, without their traits."""
-    reader = shards.open_shard(_file(where, "records"))
+    reader = shard_files.open_shard(_file(where, "records"))
     count = reader.num_records()
     for start in range(0, count, _BATCH):
         for data in reader.read(start, min(start + _BATCH, count)):

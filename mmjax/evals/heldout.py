@@ -48,7 +48,7 @@ class SourceLoss(NamedTuple):
 def evaluate(
     eval_step: EvalStep, params: Any, batches: Iterable[Batch], sources: Sequence[str]
 ) -> dict[str, SourceLoss]:
-    """Loss of each of `sources` (names in the order of `Batch.sources_ZR`).
+    """Loss of each of `sources` (names in the order of `Batch.sources_ZRT`).
 
     `batches` are global, as `eval_step` takes them; every process calls this with the
     same batches in the same order and gets the same answer.
@@ -57,10 +57,12 @@ def evaluate(
     tokens = np.zeros(len(sources), np.int64)
     for batch in batches:
         token_loss = eval_step(params, batch)
-        nll_ZRT, mask_ZRT, sources_ZR = fetch(
-            (token_loss.nll_ZRT, batch.loss_mask_ZRT, batch.sources_ZR)
+        nll_ZRT, mask_ZRT, sources_ZRT = fetch(
+            (token_loss.nll_ZRT, batch.loss_mask_ZRT, batch.sources_ZRT)
         )
-        batch_nll, batch_tokens = by_source(nll_ZRT, mask_ZRT, sources_ZR, len(sources))
+        batch_nll, batch_tokens = by_source(
+            nll_ZRT, mask_ZRT, sources_ZRT, len(sources)
+        )
         nll += batch_nll
         tokens += batch_tokens
     return {
@@ -72,16 +74,14 @@ def evaluate(
 def by_source(
     nll_ZRT: Float[Array, "Z R T"],
     mask_ZRT: Bool[Array, "Z R T"],
-    sources_ZR: Int[Array, "Z R"],
+    sources_ZRT: Int[Array, "Z R T"],
     sources: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sums of the counted losses (float64) and their counts (int64), by source."""
-    row_nll = np.where(mask_ZRT, nll_ZRT, 0.0).sum(-1, dtype=np.float64)
-    row_tokens = np.asarray(mask_ZRT).sum(-1)
-    place = np.asarray(sources_ZR).ravel()
-    nll = np.bincount(place, row_nll.ravel(), sources)
-    tokens = np.bincount(place, row_tokens.ravel(), sources)
-    return nll, tokens.astype(np.int64)
+    counted = np.asarray(mask_ZRT)
+    place = np.asarray(sources_ZRT)[counted]
+    nll = np.bincount(place, np.asarray(nll_ZRT)[counted].astype(np.float64), sources)
+    return nll, np.bincount(place, minlength=sources)
 
 
 def fetch(tree: Any) -> Any:

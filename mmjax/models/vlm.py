@@ -83,7 +83,7 @@ def _smallest_batch(model: config.Model) -> Batch:
         segments_ZRT=row,
         positions_ZRT=row,
         images_ZRT=row - 1,
-        sources_ZR=row[..., 0],
+        sources_ZRT=row,
         pixels_ZChwc=np.zeros((1, 1, side, side, 3), np.uint8),
         real_ZC=np.zeros((1, 1), bool),
     )

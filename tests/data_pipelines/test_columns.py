@@ -22,7 +22,7 @@ def test_stored_columns_are_mapped_and_equal(tmp_path):
     documents = plan_samples.sample(200, 30, 2)
     stored = columns.store(tmp_path / "a", documents)
     assert same(stored, documents)
-    assert isinstance(stored.segment_tokens, np.memmap)
+    assert isinstance(stored.segment_tokens.base, np.memmap)
     np.testing.assert_array_equal(stored.totals, chunks.complete(documents).totals)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -62,3 +62,17 @@ def test_damaged_columns_are_refused(tmp_path, damage):
             (tmp_path / "a" / "columns.json").write_text("{")
     with pytest.raises(ValueError, match="columns"):
         columns.load(tmp_path / "a")
+
+
+def test_columns_of_another_key_are_refused(tmp_path):
+    columns.store(tmp_path / "a", plan_samples.sample(200, 30, 2), "key")
+    assert same(columns.load(tmp_path / "a", "key"), columns.load(tmp_path / "a"))
+    with pytest.raises(ValueError, match="another source"):
+        columns.load(tmp_path / "a", "other")
+
+
+def test_who_comes_second_uses_what_is_there(tmp_path):
+    first = columns.store(tmp_path / "a", plan_samples.sample(200, 30, 2), "key")
+    second = columns.store(tmp_path / "a", plan_samples.sample(200, 30, 2), "key")
+    assert same(first, second)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -118,3 +118,12 @@ def test_photos_come_closer_to_antialiased_bicubic_than_interpolation(real_data,
         ours.append(np.abs(pixels_hwc.astype(int) - reference).mean())
         plain.append(np.abs(linear.astype(int) - reference).mean())
     assert np.mean(ours) < 0.7 * np.mean(plain)
+
+
+def test_what_was_decoded_before_leaves_nothing_behind(monkeypatch):
+    sizes = [(300, 200), (90, 70), (700, 500), (64, 80), (300, 200), (1200, 900)]
+    files = [encoded(scene(*size), quality=90) for size in sizes]
+    together = [decoded(data, 64)[1] for data in files]
+    monkeypatch.setattr(images, "_KEPT", 0)  # fresh memory for each
+    for data, pixels_hwc in zip(files, together):
+        np.testing.assert_array_equal(decoded(data, 64)[1], pixels_hwc)

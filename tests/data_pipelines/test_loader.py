@@ -19,8 +19,8 @@ def check(made, start, stop):
         expected = [3 * n, 3 * n + 1, 3 * n + 2]
         assert batch.tokens_ZRT.shape == (3, 1, 4)
         assert batch.tokens_ZRT[:, 0, 0].tolist() == expected
-        assert [number for _, number in faults] == expected
-        yield [backends for backends, _ in faults]
+        assert [fault.document for (fault,) in faults] == expected
+        yield [fault.source for (fault,) in faults]
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])

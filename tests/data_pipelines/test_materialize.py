@@ -97,7 +97,7 @@ def test_a_group_is_what_a_plain_loop_makes(world, opened, materials):
             assert found == positions
             assert not batch.segments_ZRT[0, r, len(positions) :].any()
             assert not batch.loss_mask_ZRT[0, r, len(positions) :].any()
-            assert batch.sources_ZR[0, r] == planned.source
+            assert (batch.sources_ZRT[0, r] == planned.source).all()
             for picture in pictures:
                 expected = np.empty((16, 16, 3), np.uint8)
                 images.decode(picture.data, expected)
@@ -182,7 +182,7 @@ def test_a_damaged_image_is_grey_and_only_its_chunk_has_no_loss(opened, material
     broken = with_corpus(materials, 0, reader=reader)
     whole, _ = assembled(materials, rows)
     batch, faults = assembled(broken, rows)
-    assert faults == [(0, victim)]
+    assert faults == [(0, victim, "image", r, 2)]
     chunk_RT = whole.segments_ZRT[0] == 2
     chunk_RT &= np.arange(len(rows))[:, None] == r
     assert whole.loss_mask_ZRT[0][chunk_RT].any()
@@ -197,7 +197,7 @@ def test_a_damaged_image_is_grey_and_only_its_chunk_has_no_loss(opened, material
     share = Share((0, 1), (r, r + 1), far)
     part, also = assembled(broken, rows, share)
     assert np.array_equal(part.loss_mask_ZRT, expected[:, r : r + 1])
-    assert also == faults
+    assert also == [faults[0]._replace(row=0)]
 
 
 def test_another_tokenizer_is_noticed(opened, materials, tmp_path):

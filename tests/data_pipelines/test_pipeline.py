@@ -87,8 +87,8 @@ def test_what_is_delivered_is_what_is_planned(world, reference):
     for step, batch in enumerate(reference):
         counts = opened.plan.step_counts(step)
         for source in range(3):
-            own = batch.sources_ZR == source
-            assert own.sum() == counts["rows"][source]
+            own = batch.sources_ZRT == source
+            assert own[..., 0].sum() == counts["rows"][source]
             assert batch.loss_mask_ZRT[own].sum() == counts["loss_tokens"][source]
             assert (batch.segments_ZRT[own] > 0).sum() == counts["positions"][source]
             assert (batch.images_ZRT[own] >= 0).sum() == counts["image_tokens"][source]
@@ -97,7 +97,7 @@ def test_what_is_delivered_is_what_is_planned(world, reference):
         for z, r in itertools.product(range(2), range(4)):
             assert len(places[z][r]) == batch.segments_ZRT[z, r].max()
             for number, (source, document) in enumerate(places[z][r], start=1):
-                assert source == batch.sources_ZR[z, r]
+                assert source == batch.sources_ZRT[z, r, 0]
                 here = batch.segments_ZRT[z, r] == number
                 words = world.tokenizer
                 texts = opened.document(source, document).segments
@@ -142,7 +142,7 @@ def test_a_source_without_weight_need_not_exist(world):
     config.mixture = Mixture(weights=(1, 0, 1))
     opened = pipeline.open(config)
     (batch,) = opened.batches(0, 1)
-    assert set(np.unique(batch.sources_ZR)) == {0, 2}
+    assert set(np.unique(batch.sources_ZRT)) == {0, 2}
     with pytest.raises(ValueError, match="source 1 has no weight"):
         opened.document(1, 0)
     config.mixture.schedule = (WeightChange(5, (1, 1, 1)),)
@@ -209,7 +209,8 @@ def test_damaged_images_are_counted_and_logged_once(world, tmp_path, caplog):
     shards.write(tmp_path / "captions" / "train", documents, 3)
     index.build(tmp_path / "captions" / "train", world.tokenizer)
     shutil.copy(world.root + "/tokenizer.model", tmp_path)
-    config = world.config(root=str(tmp_path), sources=(Source("captions"),))
+    sources = (Source("captions"),)
+    config = world.config(root=str(tmp_path), sources=sources, max_bad_share=1.0)
     config.mixture = Mixture(weights=(1,))
     opened = pipeline.open(config)
     masked = 0
@@ -226,7 +227,7 @@ def test_damaged_images_are_counted_and_logged_once(world, tmp_path, caplog):
                         masked += bad
                         assert (pixels == images.GREY).all() == bad
                         assert batch.loss_mask_ZRT[z, r][here].any() == (not bad)
-    assert opened.faults == {"captions": masked}
+    assert opened.faults == {"captions": {"image": masked}}
     assert masked > len(broken)  # several epochs
     lines = [r.getMessage() for r in caplog.records if "decoded" in r.getMessage()]
     assert len(lines) == len(set(lines)) == len(broken)
@@ -239,3 +240,25 @@ def test_closing_early_ends_the_reading(world):
     batches.close()
     with pytest.raises(StopIteration):
         next(batches)
+
+
+def test_mixed_rows_say_the_source_of_every_position(world):
+    config = world.config()
+    config.mixture = Mixture(weights=(3, 1, 1), unit="document")
+    opened = pipeline.open(config)
+    (batch,) = opened.batches(0, 1)
+    counts = opened.plan.step_counts(0)
+    used = batch.segments_ZRT > 0
+    for source in range(3):
+        own = used & (batch.sources_ZRT == source)
+        assert own.sum() == counts["positions"][source]
+        assert (batch.loss_mask_ZRT & own).sum() == counts["loss_tokens"][source]
+    places = opened.documents_of(0)
+    for z, r in itertools.product(range(2), range(4)):
+        for number, (source, document) in enumerate(places[z][r], start=1):
+            here = batch.segments_ZRT[z, r] == number
+            assert set(batch.sources_ZRT[z, r][here]) == {source}
+            texts = opened.document(source, document).segments
+            whole = "".join(s.text for s in texts if isinstance(s, Text))
+            assert world.tokenizer.decode(batch.tokens_ZRT[z, r][here]) in whole
+    assert len({source for group in places for row in group for source, _ in row}) > 1

@@ -15,7 +15,7 @@ from data_pipelines.chunks import STATS
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
 from mmjax import config as config_lib
-from mmjax.config import Config, WeightChange
+from mmjax.config import UNITS, Config, WeightChange
 
 
 def flat(batch):
@@ -51,7 +51,7 @@ def test_whole_blocks_hold_each_row_of_each_source_once():
     planned = make()
     delivered = collections.defaultdict(list)
     for step in range(18):
-        for source, row in flat(planned.rows_of(step)):
+        for source, row, _ in flat(planned.rows_of(step)):
             delivered[source].append(row)
     for source, own in enumerate(planned.sources):
         count = int(planned.counts(18)["rows"][source])
@@ -62,7 +62,7 @@ def test_whole_blocks_hold_each_row_of_each_source_once():
 def test_no_group_needs_more_slots_than_the_capacity():
     planned = make()
     needs = [
-        sum(row.slots for _, row in group)
+        sum(row.slots for _, row, _ in group)
         for step in range(20)
         for group in planned.rows_of(step)
     ]
@@ -84,8 +84,8 @@ def test_counts_are_the_sums_of_step_counts_and_of_the_rows():
         for name, value in of_step.items():
             total[name] += value
         for name in ("positions", "slots"):
-            of_rows = [getattr(row, name) for _, row in rows]
-            sources = [source for source, _ in rows]
+            of_rows = [getattr(row, name) for _, row, _ in rows]
+            sources = [source for source, *_ in rows]
             assert of_step[name].tolist() == np.bincount(sources, of_rows, 3).tolist()
 
 
@@ -100,8 +100,8 @@ def test_fill_counts_real_images_and_used_positions():
     planned = make()
     fill = planned.fill(3)
     rows = flat(planned.rows_of(3))
-    assert fill.images == sum(row.slots for _, row in rows)
-    assert fill.used == sum(row.positions for _, row in rows)
+    assert fill.images == sum(row.slots for _, row, _ in rows)
+    assert fill.used == sum(row.positions for _, row, _ in rows)
     assert (fill.slots, fill.positions) == (3 * planned.capacity, 12 * 64)
 
 
@@ -172,9 +172,9 @@ def test_a_finite_plan_holds_each_row_of_epoch_0_once_and_empty_rows(limit):
     rows = [row for step in range(planned.steps) for row in flat(planned.rows_of(step))]
     counts = [min(own.rows(0), limit or 10**9) for own in planned.sources]
     for source, own in enumerate(planned.sources):
-        held = [row for s, row in rows if s == source and row.chunks]
+        held = [row for s, row, _ in rows if s == source and row.chunks]
         assert sorted(held) == sorted(own.row(k) for k in range(counts[source]))
-    empty = [row for _, row in rows if not row.chunks]
+    empty = [row for _, row, _ in rows if not row.chunks]
     assert len(empty) == -sum(counts) % 12
     total = planned.counts(planned.steps)
     assert total["rows"].tolist() == counts
@@ -211,7 +211,7 @@ def test_pools_of_mm1_statistics_are_nearly_full():
     assert (counts["positions"] / counts["rows"] / 4096 > 0.97).all()
 
 
-@pytest.mark.parametrize("unit", ["row", "loss_token"])
+@pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("step", [0, 5, 13, 19])
 def test_a_plan_goes_on_from_what_a_checkpoint_knows_without_packing(
     unit, step, monkeypatch
@@ -277,3 +277,27 @@ def test_the_need_of_a_plan_is_found_once(tmp_path, monkeypatch):
     monkeypatch.setattr(blocks.Blocks, "need", None)
     again = make(cache_dir=tmp_path)
     assert (again.capacity, again.note) == (first.capacity, first.note)
+
+
+def test_documents_are_shared_by_weight():
+    config = make_config(steps=60, weights=(3, 2, 1))
+    config.mixture.unit = "document"
+    planned = make(config)
+    counts = planned.counts(60)
+    exact = counts["documents"].sum() * np.array([3, 2, 1]) / 6
+    assert np.abs(counts["documents"] - exact).max() <= config.data.pack_window
+    assert counts["rows"].sum() == 60 * 12
+    sources = {s for row in flat(planned.rows_of(3)) for s in row.of_chunks()}
+    assert sources == {0, 1, 2}
+    assert planned.digest != make(make_config(steps=60, weights=(3, 2, 1))).digest
+
+
+def test_counts_of_mixed_rows_are_the_sums_of_step_counts():
+    config = make_config()
+    config.mixture.unit = "document"
+    planned = make(config)
+    for steps in (1, 6, 17):
+        total = planned.counts(steps)
+        for name in STATS:
+            sums = sum(planned.step_counts(step)[name] for step in range(steps))
+            assert sums.tolist() == total[name].tolist(), name

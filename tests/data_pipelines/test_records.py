@@ -1,7 +1,9 @@
 """Records hold every document exactly, and refuse what is none."""
 
+import contextlib
 import pickle
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +84,16 @@ def test_another_version_is_named():
 def test_what_a_record_cannot_hold_is_refused(segment, problem):
     with pytest.raises(ValueError, match=problem):
         records.encode(Document((Text("fine"), segment)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_bytes_are_changed_a_record_is_one_or_a_value_error(seed):
+    rng = np.random.default_rng(seed)
+    segments = (Image(b"\xff\xd8" * 9, 3, 4), Text("a ball"), Text("x", True, "y"))
+    data = records.encode(Document(segments, kind="k", meta={"a": [1]}))
+    for _ in range(3000):
+        damaged = bytearray(data[: int(rng.integers(1, len(data) + 1))])
+        for place in rng.integers(0, len(damaged), int(rng.integers(1, 4))):
+            damaged[place] = int(rng.integers(256))
+        with contextlib.suppress(ValueError):
+            assert isinstance(records.decode(bytes(damaged)), Document)

@@ -158,7 +158,7 @@ def test_batches_hold_the_tokens_that_the_plan_counts(reworded, share):
         text += int(inputs.sum())
         loss += int(batch.loss_mask_ZRT.sum())
         for source in range(3):
-            rows[source] += int((batch.sources_ZR == source).sum())
+            rows[source] += int((batch.sources_ZRT[..., 0] == source).sum())
     stats = sum(
         plan.row_stats(0, count).sum(axis=0)
         for plan, count in zip(opened.plan.sources, rows)

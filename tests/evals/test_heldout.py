@@ -14,7 +14,7 @@ def random_batch(rng: np.random.Generator) -> Batch:
     zero = np.zeros(shape, np.int32)
     return Batch(
         zero, zero, rng.random(shape) < 0.6, zero, zero, zero,
-        rng.integers(0, 3, shape[:2]).astype(np.int32),
+        rng.integers(0, 3, shape).astype(np.int32),
         np.zeros((2, 1, 4, 4, 3), np.uint8), np.zeros((2, 1), bool),
     )  # fmt: skip
 
@@ -33,7 +33,7 @@ def test_sums_and_counts_equal_a_plain_loop_over_the_tokens():
     for batch in batches:
         for place in np.ndindex(2, 3, 7):
             if batch.loss_mask_ZRT[place]:
-                source = batch.sources_ZR[place[:2]]
+                source = batch.sources_ZRT[place]
                 nll[source] += 0.5 * (1 + np.ravel_multi_index(place, (2, 3, 7)))
                 tokens[source] += 1
     assert list(found) == ["a", "b", "c"]

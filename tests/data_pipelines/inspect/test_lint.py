@@ -12,7 +12,7 @@ import pytest
 import small_world
 from array_record.python import array_record_module
 
-from data_pipelines import index, records, shards
+from data_pipelines import index, records, shard_files, shards
 from data_pipelines.inspect import lint
 from data_pipelines.records import Document, Image, Text
 
@@ -44,7 +44,7 @@ def shard(world, number: int = 1) -> pathlib.Path:
 
 
 def stored(path: pathlib.Path) -> list[bytes]:
-    reader = shards.open_shard(path)
+    reader = shard_files.open_shard(path)
     return [reader.read(n, n + 1)[0] for n in range(reader.num_records())]
 
 

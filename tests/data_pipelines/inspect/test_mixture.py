@@ -32,7 +32,7 @@ def counted(config: Config) -> dict[str, np.ndarray]:
     for number, batch in enumerate(opened.batches(0, config.steps)):
         for z, group in enumerate(opened.plan.rows_of(number)):
             for r, planned in enumerate(group):
-                at, source = (z, r), int(batch.sources_ZR[z, r])
+                at, source = (z, r), int(batch.sources_ZRT[z, r, 0])
                 used = batch.segments_ZRT[at] > 0
                 image = batch.images_ZRT[at] >= 0
                 begins = (batch.tokens_ZRT[at] == opened.tokenizer.bos).sum()

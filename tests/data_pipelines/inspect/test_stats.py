@@ -162,7 +162,7 @@ def test_the_page_shows_documents_with_images_in_place_and_no_markup_of_theirs(
 
 
 def test_a_folder_without_an_index_or_a_tokenizer_is_refused(leaky, tmp_path):
-    with pytest.raises(ValueError, match=r"no tokenizer\.model in it"):
+    with pytest.raises(ValueError, match=r"no tokenizer in it"):
         folders.open_tokenizer(str(tmp_path / "pages" / "train" / "x" / "y"), "")
     for file in (tmp_path / "pages" / "train").glob("*.npz"):
         file.unlink()

@@ -1,0 +1,1 @@
+"""Loaders that users know, each as its documentation recommends, beside ours."""

@@ -1,0 +1,49 @@
+"""Sums over processes that nobody waits for, and who counts what several hold."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from mmjax import sharding
+
+
+def sums(values: np.ndarray) -> Sequence[Any]:
+    """The rows of an integer array [K, ...], each summed over all processes.
+
+    Every process calls this with its own, equally often. What comes back may still be
+    on its way: arrays of the first device of each process.
+    """
+    if jax.process_count() == 1:
+        return tuple(values)
+    spread, add = _adder()
+    shape = (jax.process_count(), *values.shape)
+    return add(jax.make_array_from_process_local_data(spread, values[None], shape))
+
+
+@functools.cache
+def _adder() -> tuple[NamedSharding, Callable[[jax.Array], tuple[jax.Array, ...]]]:
+    """How an array [processes, K, ...] lies, and what sums it over processes."""
+    first = {device.process_index: device for device in reversed(jax.devices())}
+    devices = [first[process] for process in range(jax.process_count())]
+    mesh = Mesh(np.array(devices), ("process",))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    add = jax.jit(lambda parts: tuple(parts.sum(axis=0)), out_shardings=everywhere)
+    return NamedSharding(mesh, PartitionSpec("process")), add
+
+
+def counts(mesh: Mesh, groups: int, rows: int) -> bool:
+    """Whether this process counts what stands in its rows of a [groups, rows] batch.
+
+    Of those that hold the same rows, as where the tensor axis spans processes, the
+    first one does.
+    """
+    held: dict[int, set[str]] = {}
+    spec = NamedSharding(mesh, sharding.ROWS)
+    for device, box in spec.devices_indices_map((groups, rows)).items():
+        held.setdefault(device.process_index, set()).add(str(box))
+    own = jax.process_index()
+    return own == min(process for process in held if held[process] == held[own])

@@ -1,0 +1,127 @@
+"""Tests of mixing by documents: exact ratios, whole epochs, rows of several sources."""
+
+import collections
+import json
+import pickle
+
+import numpy as np
+import plan_samples
+import pytest
+
+from data_pipelines.chunks import STATS, Layout
+from data_pipelines.merged import MergedPlan
+from data_pipelines.plan import SourcePlan
+from mmjax.config import WeightChange
+
+LAYOUT = Layout(row_tokens=64, max_images=6, window=40, seed=3)
+SIZES = (300, 120, 70)
+
+
+def plans(layout=LAYOUT, unused=()):
+    kinds = ((12, 1), (70, 2), (30, 0))
+    return [
+        None
+        if source in unused
+        else SourcePlan(f"s{source}", plan_samples.sample(size, *kind), layout)
+        for source, (size, kind) in enumerate(zip(SIZES, kinds))
+    ]
+
+
+def parts_of(plan, rows):
+    """(source, chunk) of all chunks of the first rows."""
+    found = (plan.row(k) for k in range(rows))
+    return [part for sources, row in found for part in zip(sources, row.chunks)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_prefix_is_within_one_window_of_its_weights(seed):
+    rng = np.random.default_rng(seed)
+    weights = tuple(np.add(rng.integers(0, 40, 3), (0, 1, 0)).tolist())
+    plan = MergedPlan(plans(), weights)
+    for k in range(0, 400, 7):
+        documents = plan.sums_before(k)[:, STATS.index("documents")]
+        exact = documents.sum() * np.array(weights) / sum(weights)
+        assert np.abs(documents - exact).max() <= LAYOUT.window
+    documents = plan.sums_before(400)[:, STATS.index("documents")]
+    assert documents[np.array(weights) == 0].sum() == 0
+
+
+def test_across_changes_a_prefix_stays_within_one_window():
+    changes = [WeightChange(10, (1, 5, 1)), WeightChange(30, (0, 1, 4))]
+    plan = MergedPlan(plans(), (6, 1, 1), changes, rows_per_batch=8)
+    at = STATS.index("documents")
+    exact, last = np.zeros(3), np.zeros(3)
+    for k in range(1, 500):
+        weights = (6, 1, 1) if k <= 80 else (1, 5, 1) if k <= 240 else (0, 1, 4)
+        now = plan.sums_before(k)[:, at].astype(float)
+        exact += (now - last).sum() * np.array(weights) / sum(weights)
+        last = now
+        assert np.abs(now - exact).max() <= LAYOUT.window
+
+
+def test_each_source_is_gone_through_whole_before_it_begins_again():
+    plan = MergedPlan(plans(), (1, 1, 1))
+    taken = [[], [], []]
+    for source, chunk in parts_of(plan, 900):
+        if chunk.start == 0:
+            taken[source].append(chunk.document)
+    for size, found in zip(SIZES, taken):
+        # Windows pack their documents in another order than they are drawn in.
+        counts = collections.Counter(found)
+        assert set(counts) == set(range(size))
+        assert max(counts.values()) - min(counts.values()) <= 1 + 2 * (size < 80)
+        assert len(found) > 2 * size or size == 300
+
+
+def test_no_position_is_lost_and_no_row_exceeds_its_limits():
+    plan = MergedPlan(plans(), (3, 2, 1))
+    seen = collections.defaultdict(list)
+    end = next(k for k in range(1, 999) if plan.known(k)[0] == 3)  # of three windows
+    for k in range(end):
+        sources, row = plan.row(k)
+        assert row.positions == sum(c.stop - c.start for c in row.chunks)
+        assert row.positions <= LAYOUT.row_tokens
+        assert row.slots <= LAYOUT.max_images
+        for source, chunk in zip(sources, row.chunks):
+            seen[source, chunk.document] += range(chunk.start, chunk.stop)
+    assert len(seen) == 3 * LAYOUT.window
+    for (source, number), positions in seen.items():
+        totals = plan.plans[source].documents.totals
+        assert sorted(positions) == list(range(totals["positions"][number]))
+
+
+def test_sums_are_those_of_the_rows():
+    plan = MergedPlan(plans(), (3, 2, 1))
+    stats = plan.row_stats(5, 120)
+    sums = plan.sums_before(120) - plan.sums_before(5)
+    assert stats.sum(axis=0).tolist() == sums.sum(axis=0).tolist()
+    assert plan.row_images(5, 120).tolist() == stats[:, STATS.index("slots")].tolist()
+    documents = collections.Counter(
+        source
+        for k in range(5, 120)
+        for source, chunk in zip(plan.row(k)[0], plan.row(k)[1].chunks)
+        if chunk.start == 0
+    )
+    assert [documents[s] for s in range(3)] == sums[
+        :, STATS.index("documents")
+    ].tolist()
+    np.testing.assert_allclose(plan.epochs(120) * SIZES, plan.sums_before(120)[:, 0])
+
+
+@pytest.mark.parametrize("k", [0, 3, 60, 200])
+def test_a_run_goes_on_from_what_is_known(k):
+    changes = [WeightChange(12, (1, 1, 5))]
+    plan = MergedPlan(plans(), (3, 2, 1), changes, 8)
+    known = json.loads(json.dumps(plan.known(k)))
+    rest = MergedPlan(plans(), (3, 2, 1), changes, 8, known)
+    assert rest.digest == plan.digest
+    for row in range(k, k + 60):
+        assert rest.row(row) == plan.row(row)
+        assert (rest.sums_before(row) == plan.sums_before(row)).all()
+
+
+def test_a_source_without_weight_need_not_exist():
+    plan = MergedPlan(plans(unused=(1,)), (3, 0, 1))
+    assert {source for source, _ in parts_of(plan, 50)} == {0, 2}
+    copy = pickle.loads(pickle.dumps(plan))
+    assert [copy.row(k) for k in range(50)] == [plan.row(k) for k in range(50)]
