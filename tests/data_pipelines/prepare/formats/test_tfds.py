@@ -15,6 +15,8 @@ from data_pipelines.prepare.raw import Raw
 pytest.importorskip("importlib_resources")
 library = pytest.importorskip("tensorflow_datasets")
 
+pytestmark = pytest.mark.extra
+
 COUNT = 7
 
 
