@@ -60,11 +60,11 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
     request goes on from where an earlier one was killed. Raises ValueError where the
     request can't be met or Beam isn't installed.
     """
+    tokenizer_sample.check(request.tokenizer_weights, request.files)
     words = tokenizer.open(request.tokenizer) if request.tokenizer else None
     beam = _engine()
     engine = beam.Engine(request.runner, request.workers, request.flags)
     beam.check(engine)
-    tokenizer_sample.check(request.tokenizer_weights, request.files)
     output = pathlib.Path(request.output)
     with _told(), workspace.unfinished(output, _facts(request)) as space:
         recipe = _with_evaluations(request, space, say)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import small_world
 
-from data_pipelines import column_cache, index, pipeline, shards
+from data_pipelines import column_cache, index, pipeline, shard_files, shards
 from data_pipelines.wording import Choice
 from mmjax import config as config_lib
 
@@ -66,7 +66,7 @@ def test_opening_looks_at_each_shard_once_and_opens_none(world, tmp_path, monkey
         return stat(path, **options)
 
     monkeypatch.setattr(pathlib.Path, "stat", stat_once)
-    monkeypatch.setattr(shards, "open_shard", None)
+    monkeypatch.setattr(shard_files, "open_shard", None)
     pipeline.open(world.config(), tmp_path)
     found = {p: n for p, n in looks.items() if p.suffix == ".array_record"}
     assert len(found) == 9
