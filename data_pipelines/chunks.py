@@ -49,7 +49,7 @@ class Documents(NamedTuple):
             return Documents, tuple(self)
         from data_pipelines import columns  # which knows this class
 
-        return columns.load, (pathlib.Path(self.folder),)
+        return columns.opened, (pathlib.Path(self.folder),)
 
 
 # What planning asks of every document, small enough to hold 10^8 of them.

@@ -1,5 +1,6 @@
 """Columns of a large source as files: opened in a moment, shared by processes."""
 
+import functools
 import json
 import os
 import pathlib
@@ -49,6 +50,12 @@ def store(folder: pathlib.Path, documents: Documents, key: str = "") -> Document
         raise
     shutil.rmtree(part, ignore_errors=True)
     return load(folder, key)
+
+
+@functools.lru_cache(maxsize=8)
+def opened(folder: pathlib.Path) -> Documents:
+    """`load`, once in a process: pages that are mapped again are found again."""
+    return load(folder)
 
 
 def load(folder: pathlib.Path, key: str = "") -> Documents:
