@@ -42,6 +42,34 @@ class Memo(Generic[Value]):
         self._values: collections.OrderedDict[int, Value] = collections.OrderedDict()
 
 
+class Chain(Generic[Value]):
+    """Values that follow from each other, the first one given, extended as asked."""
+
+    def __init__(self, first: Value, after: Callable[[Value], Value]):
+        self.__setstate__(([first], after))
+
+    def __getitem__(self, number: int) -> Value:
+        """The value after so many steps."""
+        with self._lock:
+            while len(self._values) <= number:
+                self._values.append(self._after(self._values[-1]))
+            return self._values[number]
+
+    def last(self, limit: int, key: Callable[[Value], int]) -> Value:
+        """The last value whose key, which ascends, doesn't exceed the limit."""
+        with self._lock:
+            while key(self._values[-1]) <= limit:
+                self._values.append(self._after(self._values[-1]))
+            return self._values[bisect.bisect_right(self._values, limit, key=key) - 1]
+
+    def __getstate__(self) -> tuple[list[Value], Callable[[Value], Value]]:
+        return self._values, self._after
+
+    def __setstate__(self, state: tuple[list[Value], Callable[[Value], Value]]) -> None:
+        self._values, self._after = state
+        self._lock = threading.RLock()
+
+
 class RunningTotal:
     """Sums of a positive function over 0, 1, 2, ..., extended as far as asked.
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines import chunks, packing, shuffle, windows
+from data_pipelines import chunks, shuffle, windows
 from data_pipelines.chunks import SLOTS, STATS, Documents, Layout
-from data_pipelines.memo import Memo
+from data_pipelines.memo import Chain, Memo
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
 from data_pipelines.windows import Row
@@ -71,7 +71,8 @@ class MergedPlan:
         self._starts = [0, *(change.step * rows_per_batch for change in schedule)]
         none = (0,) * len(plans)
         first = State(0, 0, none, 0, 0, ((0,) * len(STATS),) * len(plans))
-        self._states = [first if state is None else _read(state)]
+        self._first = first if state is None else _read(state)
+        self._states = Chain(self._first, self._after)
         self._window = Memo(self._pack, 256)
 
     def row(self, k: int) -> tuple[tuple[int, ...], Row]:
@@ -132,23 +133,17 @@ class MergedPlan:
 
     def _state_of(self, k: int) -> State:
         """The state of the window of row k."""
-        if k < self._states[0].rows:
-            raise ValueError(f"row {k}: known are those from {self._states[0].rows} on")
-        while self._states[-1].rows <= k:
-            self._states.append(self._after(self._states[-1]))
-        return self._states[bisect.bisect_right(self._states, k, key=_rows) - 1]
+        if k < self._first.rows:
+            raise ValueError(f"row {k}: known are those from {self._first.rows} on")
+        return self._states.last(k, key=_rows)
 
     def _after(self, state: State) -> State:
         """The state of the next window."""
         sources, numbers, state = self._draw(state)
-        found = _totals(self.plans, sources, numbers)
-        sizes, slots = (found[n].astype(np.int64) for n in ("positions", "slots"))
-        large = (sizes > self.layout.row_tokens) | (slots > self.layout.max_images)
-        if large.any():
-            rows = len(self._window(state.window).packed.row_start) - 1
-        else:
-            limits = self.layout.row_tokens, self.layout.max_images
-            rows = int(packing.best_fit(sizes, slots, *limits).max()) + 1
+        documents = _together(self.plans, sources, numbers)
+        found = documents.totals
+        assert found is not None
+        rows = windows.measure(documents, np.arange(len(found)), self.layout).rows
         stats = [
             tuple((np.array(before) + chunks.stats(found[sources == s])).tolist())
             for s, before in enumerate(state.stats)
@@ -180,7 +175,7 @@ class MergedPlan:
         return sources, numbers, state
 
     def _pack(self, number: int) -> _Window:
-        state = self._states[number - self._states[0].window]
+        state = self._states[number - self._first.window]
         sources, numbers, _ = self._draw(state)
         documents = _together(self.plans, sources, numbers)
         key = f"{self.layout.seed} {number} documents"
@@ -219,18 +214,6 @@ def _numbers(plan: SourcePlan, ks: np.ndarray) -> np.ndarray:
         key = f"{plan.layout.seed} {epoch} {plan.name}"
         numbers[here] = shuffle.permute(places[here], size, key)
     return numbers
-
-
-def _totals(
-    plans: Sequence[SourcePlan | None], sources: np.ndarray, numbers: np.ndarray
-) -> np.ndarray:
-    found = np.empty(len(sources), chunks.TOTALS)
-    for source, plan in enumerate(plans):
-        here = sources == source
-        if plan is not None and here.any():
-            assert plan.documents.totals is not None
-            found[here] = plan.documents.totals[numbers[here]]
-    return found
 
 
 def _together(

@@ -1,6 +1,7 @@
 """Tests of mixing by documents: exact ratios, whole epochs, rows of several sources."""
 
 import collections
+import concurrent.futures
 import json
 import pickle
 
@@ -125,3 +126,11 @@ def test_a_source_without_weight_need_not_exist():
     assert {source for source, _ in parts_of(plan, 50)} == {0, 2}
     copy = pickle.loads(pickle.dumps(plan))
     assert [copy.row(k) for k in range(50)] == [plan.row(k) for k in range(50)]
+
+
+def test_threads_that_ask_together_get_the_same_rows():
+    alone, shared = (MergedPlan(plans(), (3, 2, 1)) for _ in range(2))
+    asked = list(range(0, 900, 9))[::-1] * 4
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(shared.row, asked))
+    assert found == [alone.row(k) for k in asked]
