@@ -12,7 +12,7 @@ from typing import Any
 from data_pipelines.prepare.formats import fields, json_records, pictures, wordings
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
-from data_pipelines.prepare.raw import Raw, Reject, Unit
+from data_pipelines.prepare.raw import Part, Picture, Raw, Reject, Unit
 from data_pipelines.records import Text
 
 IMAGE_KEYS = ("image", "filepath", "file_name", "image_name", "image_path")
@@ -40,19 +40,37 @@ def convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
         wanted = settings.text_key or " or ".join(TEXT_KEYS)
         raise Bad("missing_field", f"needs {wanted}: a text, or a list of texts")
     shown = pictures.picture(record.fields[image])
-    other, synthetic = wordings.key(record.fields, settings), []
+    other = wordings.key(record.fields, settings)
+    behind = f" of {str(record.fields[image])[:80]}"
+    documents: list[tuple[Part, ...]] = []
+    yield from tell(record, shown, captions, other, documents, behind=behind)
+    if documents:
+        yield fields.raw(record, documents, (image, text, other))
+
+
+def tell(
+    record: Record,
+    shown: Picture,
+    captions: list[Any],
+    other: str,
+    documents: list[tuple[Part, ...]],
+    before: str = "",
+    behind: str = "",
+) -> Iterator[Reject]:
+    """Adds a document for each caption; yields what is wrong with the others.
+
+    `other` is the field of synthetic wordings; `before` and `behind` stand around what
+    is told of a caption.
+    """
+    synthetic: list[str] = []
     yield from wordings.found(record, other, captions, synthetic)
-    documents = []
     for caption, wording in zip(captions, synthetic):
         if isinstance(caption, str) and caption.strip():
             words = Text(fields.clean(caption.strip()), synthetic=wording)
             documents.append((shown, words))
         else:
-            name = str(record.fields[image])[:80]
-            bad = Bad("empty_caption", f"caption {str(caption)[:80]!r} of {name}")
+            bad = Bad("empty_caption", f"{before}caption {str(caption)[:80]!r}{behind}")
             yield fields.reject(record, bad, "caption")
-    if documents:
-        yield fields.raw(record, documents, (image, text, other))
 
 
 def _sniff(path: pathlib.Path) -> bool:

@@ -9,12 +9,12 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from data_pipelines.prepare.formats import captions as captions_lib
 from data_pipelines.prepare.formats import fields, tars, wordings
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.formats.tars import Sample
-from data_pipelines.prepare.raw import Raw, Reject, Unit
-from data_pipelines.records import Text
+from data_pipelines.prepare.raw import Part, Raw, Reject, Unit
 
 _TEXTS = ("txt", "caption", "text")  # members
 _FIELDS = ("caption", "captions", "text", "TEXT")  # of the json
@@ -34,17 +34,11 @@ def convert(
     if shown is None:
         raise Bad("missing_image", f"has {sorted(sample.members)}, no picture")
     captions = _captions(sample, values, settings)
-    other, synthetic = wordings.key(values, settings), []
+    other = wordings.key(values, settings)
     told = record._replace(fields=values)
-    yield from wordings.found(told, other, captions, synthetic)
-    documents = []
-    for caption, wording in zip(captions, synthetic):
-        if isinstance(caption, str) and caption.strip():
-            words = Text(fields.clean(caption.strip()), synthetic=wording)
-            documents.append((shown, words))
-        else:
-            detail = f"key {sample.key}: caption {str(caption)[:80]!r}"
-            yield fields.reject(record, Bad("empty_caption", detail), "caption")
+    documents: list[tuple[Part, ...]] = []
+    before = f"key {sample.key}: "
+    yield from captions_lib.tell(told, shown, captions, other, documents, before=before)
     if "cls" in sample.members:
         values = {**values, "cls": tars.text(sample, "cls").strip()}
     meta = {"key": sample.key}

@@ -7,39 +7,11 @@ import json
 import pytest
 from tar_files import write
 
-from data_pipelines.prepare.formats import (
-    captions_parquet,
-    cauldron,
-    chat_parquet,
-    chat_tars,
-    energon,
-    interleaved_parquet,
-    mmc4_tars,
-    pickles,
-    registry,
-    text_parquet,
-    tfds,
-    url_parquet,
-    webdataset,
-)
+from data_pipelines.prepare.formats import registry
 
 pa = pytest.importorskip("pyarrow")
 pq = importlib.import_module("pyarrow.parquet")
 
-FORMATS = {
-    "captions_parquet": captions_parquet.FORMAT,
-    "url_parquet": url_parquet.FORMAT,
-    "webdataset": webdataset.FORMAT,
-    "tfds": tfds.FORMAT,
-    "interleaved_parquet": interleaved_parquet.FORMAT,
-    "mmc4_tars": mmc4_tars.FORMAT,
-    "text_parquet": text_parquet.FORMAT,
-    "cauldron": cauldron.FORMAT,
-    "chat_parquet": chat_parquet.FORMAT,
-    "chat_tars": chat_tars.FORMAT,
-    "energon": energon.FORMAT,
-    "pickles": pickles.FORMAT,
-}
 SAID = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
 CHAT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 IMAGE = {"bytes": b"x", "path": None}
@@ -61,11 +33,6 @@ MEMBERS = {
     "chat_tars": [("0.jpg", b"x"), ("0.json", json.dumps(SAID).encode())],
     "mmc4_tars": [("0.json", json.dumps(PAGE).encode())],
 }
-
-
-@pytest.fixture(autouse=True)
-def _all_formats(monkeypatch):
-    monkeypatch.setattr(registry, "FORMATS", {**registry.FORMATS, **FORMATS})
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -104,7 +71,7 @@ def test_a_unit_names_the_format_that_reads_it(tmp_path):
         if name != "url_parquet":
             path = tmp_path / f"{name}.parquet"
             pq.write_table(pa.Table.from_pylist([row]), path)
-            assert next(FORMATS[name].units(path, "")).format == name
+            assert next(registry.FORMATS[name].units(path, "")).format == name
     for name, members in MEMBERS.items():
         path = write(tmp_path / f"{name}.tar", members)
-        assert next(FORMATS[name].units(path, "")).format == name
+        assert next(registry.FORMATS[name].units(path, "")).format == name
