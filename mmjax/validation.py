@@ -5,7 +5,9 @@ import math
 import re
 
 from mmjax import config as config_lib
-from mmjax.config import Config, Data, Mesh, Model, Optim
+from mmjax import model_rules
+from mmjax.config import Config, Mesh, Optim
+from mmjax.model_rules import divides
 
 
 def validate(config: Config) -> None:
@@ -13,7 +15,7 @@ def validate(config: Config) -> None:
     problems = [
         *_number_problems(config),
         *_choice_problems(config),
-        *_model_problems(config.model, config.data),
+        *model_rules.problems(config.model, config.data.row_tokens),
         *_mixture_problems(config),
         *_layout_problems(config),
         *_pattern_problems(config.optim),
@@ -83,61 +85,6 @@ def _choice_problems(config: Config) -> list[str]:
     ]
 
 
-def _divides(name: str, small: int, large_name: str, large: int) -> list[str]:
-    if small > 0 and large % small == 0:
-        return []
-    return [f"{name}={small}: must divide {large_name}={large}"]
-
-
-def _model_problems(model: Model, data: Data) -> list[str]:
-    vit, connector, decoder = model.vit, model.connector, model.decoder
-    problems = [
-        *_divides(
-            "model.vit.patch_size", vit.patch_size,
-            "model.vit.image_size", vit.image_size,
-        ),
-        *_divides("model.vit.heads", vit.heads, "model.vit.width", vit.width),
-        *_divides(
-            "model.decoder.kv_heads", decoder.kv_heads,
-            "model.decoder.heads", decoder.heads,
-        ),
-    ]  # fmt: skip
-    tokens = f"model.connector.tokens={connector.tokens}"
-    grid, side = math.isqrt(config_lib.patches(vit)), math.isqrt(connector.tokens)
-    if connector.kind == "perceiver":
-        problems += _divides(
-            "model.connector.heads", connector.heads,
-            "model.decoder.width", decoder.width,
-        )  # fmt: skip
-    if connector.kind == "mlp" and connector.tokens != grid**2:
-        problems.append(f"{tokens}: the mlp connector has one a patch, {grid**2}")
-    if connector.kind == "average_pool" and (
-        side**2 != connector.tokens or grid % side
-    ):
-        problems.append(
-            f"{tokens}: average_pool needs the square of a number that divides the "
-            f"encoder's grid of {grid} x {grid} patches"
-        )
-    if vit.width % 4:
-        problems.append(
-            f"model.vit.width={vit.width}: must be a multiple of 4 (2-D positions)"
-        )
-    if decoder.head_size % 2:
-        problems.append(
-            f"model.decoder.head_size={decoder.head_size}: must be even (rotary)"
-        )
-    if data.row_tokens < connector.tokens + 2:
-        problems.append(
-            f"data.row_tokens={data.row_tokens}: must hold an image of "
-            f"{connector.tokens} tokens and 2 more"
-        )
-    problems += _divides(
-        "model.loss_chunk", min(model.loss_chunk, data.row_tokens),
-        "data.row_tokens", data.row_tokens,
-    )  # fmt: skip
-    return problems
-
-
 def _mixture_problems(config: Config) -> list[str]:
     names = [source.name for source in config.data.sources]
     problems = []
@@ -186,35 +133,35 @@ def weights_problem(weights: tuple[int, ...], names: list[str]) -> str:
 
 def _layout_problems(config: Config) -> list[str]:
     data, mesh, decoder = config.data, config.mesh, config.model.decoder
-    problems = _divides(
+    problems = divides(
         "data.rows_per_pool", data.rows_per_pool,
         "data.rows_per_batch", data.rows_per_batch,
     )  # fmt: skip
     groups = data.rows_per_batch // max(1, data.rows_per_pool)
     pools = f"pool groups of a batch ({groups})"
-    problems += _divides("optim.accumulate", config.optim.accumulate, pools, groups)
-    problems += _divides(
+    problems += divides("optim.accumulate", config.optim.accumulate, pools, groups)
+    problems += divides(
         "data.pool_multiple", data.pool_multiple,
         "data.pool_capacity", data.pool_capacity,
     )  # fmt: skip
     micro = groups // max(1, config.optim.accumulate)
     if mesh.data > 0:
-        problems += _divides(
+        problems += divides(
             "mesh.data", mesh.data, "pool groups of a microbatch", micro
         )
     if mesh.fsdp > 0:
-        problems += _divides(
+        problems += divides(
             "mesh.fsdp", mesh.fsdp, "data.rows_per_pool", data.rows_per_pool
         )
     if mesh.fsdp > 0 and mesh.tensor > 0:
         shards = mesh.fsdp * mesh.tensor
-        problems += _divides(
+        problems += divides(
             "mesh.fsdp * mesh.tensor", shards, "data.pool_multiple", data.pool_multiple
         )
     if mesh.tensor > 1:
         for name in ("heads", "kv_heads", "mlp_width", "vocab_size"):
             size = getattr(decoder, name)
-            problems += _divides(
+            problems += divides(
                 "mesh.tensor", mesh.tensor, f"model.decoder.{name}", size
             )
     return problems

@@ -1,0 +1,87 @@
+"""The rules that the model of a config obeys, part by part."""
+
+import math
+
+from mmjax import config as config_lib
+from mmjax.config import Model
+
+
+def problems(model: Model, row_tokens: int) -> list[str]:
+    """One line a broken rule, for rows of so many tokens."""
+    return [
+        *_encoder_problems(model),
+        *_connector_problems(model),
+        *_decoder_problems(model),
+        *_row_problems(model, row_tokens),
+    ]
+
+
+def divides(name: str, small: int, large_name: str, large: int) -> list[str]:
+    """The line of a number that doesn't divide another."""
+    if small > 0 and large % small == 0:
+        return []
+    return [f"{name}={small}: must divide {large_name}={large}"]
+
+
+def _encoder_problems(model: Model) -> list[str]:
+    vit = model.vit
+    problems = [
+        *divides(
+            "model.vit.patch_size", vit.patch_size,
+            "model.vit.image_size", vit.image_size,
+        ),
+        *divides("model.vit.heads", vit.heads, "model.vit.width", vit.width),
+    ]  # fmt: skip
+    if vit.width % 4:
+        problems.append(
+            f"model.vit.width={vit.width}: must be a multiple of 4 (2-D positions)"
+        )
+    return problems
+
+
+def _connector_problems(model: Model) -> list[str]:
+    connector = model.connector
+    problems = []
+    tokens = f"model.connector.tokens={connector.tokens}"
+    grid, side = math.isqrt(config_lib.patches(model.vit)), math.isqrt(connector.tokens)
+    if connector.kind == "perceiver":
+        problems += divides(
+            "model.connector.heads", connector.heads,
+            "model.decoder.width", model.decoder.width,
+        )  # fmt: skip
+    if connector.kind == "mlp" and connector.tokens != grid**2:
+        problems.append(f"{tokens}: the mlp connector has one a patch, {grid**2}")
+    if connector.kind == "average_pool" and (
+        side**2 != connector.tokens or grid % side
+    ):
+        problems.append(
+            f"{tokens}: average_pool needs the square of a number that divides the "
+            f"encoder's grid of {grid} x {grid} patches"
+        )
+    return problems
+
+
+def _decoder_problems(model: Model) -> list[str]:
+    decoder = model.decoder
+    problems = divides(
+        "model.decoder.kv_heads", decoder.kv_heads,
+        "model.decoder.heads", decoder.heads,
+    )  # fmt: skip
+    if decoder.head_size % 2:
+        problems.append(
+            f"model.decoder.head_size={decoder.head_size}: must be even (rotary)"
+        )
+    return problems
+
+
+def _row_problems(model: Model, row_tokens: int) -> list[str]:
+    problems = divides(
+        "model.loss_chunk", min(model.loss_chunk, row_tokens),
+        "data.row_tokens", row_tokens,
+    )  # fmt: skip
+    if row_tokens < model.connector.tokens + 2:
+        problems.append(
+            f"data.row_tokens={row_tokens}: must hold an image of "
+            f"{model.connector.tokens} tokens and 2 more"
+        )
+    return problems
