@@ -36,7 +36,7 @@ from data_pipelines.prepare import (
     recipe_flags,
     tokenizer_sample,
 )
-from data_pipelines.prepare.formats import registry
+from data_pipelines.prepare.formats import inputs
 
 _CAPTIONS = flags.DEFINE_multi_string(
     "captions", [], "Files of captions (paths, patterns or folders; may be repeated)."
@@ -113,7 +113,7 @@ def main(arguments: list[str]) -> None:
         "instructions": (_INSTRUCTIONS.value, _INSTRUCTIONS_IMAGES.value),
     }
     files = {
-        name: registry.expand(given, images or "", name)
+        name: inputs.expand(given, images or "", name)
         for name, (given, images) in patterns.items()
         if given
     }

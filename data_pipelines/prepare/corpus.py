@@ -25,7 +25,8 @@ from data_pipelines.prepare import (
     workspace,
 )
 from data_pipelines.prepare import recipe as recipes
-from data_pipelines.prepare.formats.registry import FORMATS, Input
+from data_pipelines.prepare.formats import inputs
+from data_pipelines.prepare.formats.base import Input
 from data_pipelines.prepare.parts import Job, Place
 from data_pipelines.prepare.recipe import SPLITS, Recipe
 from data_pipelines.prepare.workspace import Workspace
@@ -129,7 +130,7 @@ def _engine() -> Any:
 
 def _facts(request: Request) -> dict[str, Any]:
     """What must be the same for a preparation to go on, by a name for each."""
-    inputs = [
+    given = [
         [corpus, *file, *_state(file.file)]
         for corpus, files in sorted(request.files.items())
         for file in files
@@ -140,7 +141,7 @@ def _facts(request: Request) -> dict[str, Any]:
     }
     words = (request.tokenizer, request.vocab_size, dict(request.tokenizer_weights))
     return {
-        "input": inputs,
+        "input": given,
         "filters or sizes": recipes.described(request.recipe),
         "evaluation sets": sets,
         "tokenizer": words,
@@ -179,8 +180,7 @@ def _with_evaluations(
 def _jobs(request: Request, recipe: Recipe, space: Workspace) -> Iterator[Job]:
     for corpus, files in sorted(request.files.items()):
         for file in files:
-            units = FORMATS[file.format].units(pathlib.Path(file.file), file.folder)
-            for unit in units:
+            for unit in inputs.units(file):
                 yield parts.job(corpus, unit, recipe, space.parts)
 
 

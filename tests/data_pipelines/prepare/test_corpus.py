@@ -14,7 +14,7 @@ from data_pipelines import index, pipeline, records, shards, tokenizer
 from data_pipelines.prepare import corpus
 from data_pipelines.prepare import recipe as recipes
 from data_pipelines.prepare.filters import captions as caption_rules
-from data_pipelines.prepare.formats import registry
+from data_pipelines.prepare.formats import inputs
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.recipe import SPLITS, Recipe
 from mmjax import config as config_lib
@@ -27,7 +27,7 @@ TEXTS = [f"This is text {n} of {n * n % 7} kinds." for n in range(300)]
 def texts(tmp_path):
     path = tmp_path / "texts.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
-    return {"text": registry.expand([str(path)], "", "text")}
+    return {"text": inputs.expand([str(path)], "", "text")}
 
 
 _quiet = raw_corpora.quiet
@@ -57,7 +57,7 @@ def test_real_corpora_become_shards_that_training_can_open(real_data, tmp_path):
     with (real_data / "text" / "wikitext2_test.txt").open() as lines:
         (tmp_path / "wiki.txt").write_text("".join(next(lines) for _ in range(300)))
     files = {
-        name: registry.expand([str(tmp_path / file)], folder, name)
+        name: inputs.expand([str(tmp_path / file)], folder, name)
         for name, file, folder in (
             ("captions", "captions.jsonl", str(captions)),
             ("interleaved", "docs.jsonl", str(pages)),
@@ -136,7 +136,7 @@ def test_a_run_that_fails_loses_nothing_and_goes_on(texts, tmp_path, monkeypatch
 @pytest.mark.extra
 def test_a_corpus_of_rejects_only_is_one_clear_error(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"image": "no.jpg", "caption": "c"}\n')
-    files = {"captions": registry.expand([str(tmp_path / "bad.jsonl")], "", "captions")}
+    files = {"captions": inputs.expand([str(tmp_path / "bad.jsonl")], "", "captions")}
     with pytest.raises(ValueError, match=r"not one document .*1 x missing_image"):
         corpus.prepare(_request(files, tmp_path / "out"), _quiet)
     assert not (tmp_path / "out").exists()
@@ -178,7 +178,7 @@ def test_a_tokenizer_is_trained_on_the_mixture_that_is_asked_for(texts, tmp_path
     PIL.Image.new("RGB", (32, 32)).save(photo)
     line = json.dumps({"image": "p.png", "caption": "\u03b1\u03b2\u03b3 \u03b4\u03b5"})
     (tmp_path / "c.jsonl").write_text(line)
-    files = texts | {"captions": registry.expand([str(tmp_path / "c.jsonl")])}
+    files = texts | {"captions": inputs.expand([str(tmp_path / "c.jsonl")])}
     pieces = {}
     for corpus_ in ("captions", "text"):
         weights = {"captions": 0, "text": 0, corpus_: 1}
