@@ -49,14 +49,25 @@ def _of_folder(folder: pathlib.Path, name: str, corpus: str) -> Iterator[pathlib
         yield folder
         return
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    tars = {path.stem for path in files if path.suffix == ".tar"}
     fitting = [
         path
         for path in files
         if any(registry.has_suffix(path, form) for form in forms)
         and path.stat().st_size
         and not path.name.startswith(".")
+        and not _is_note(path, tars)
     ]
     if not fitting:
         of_corpus = f" of {corpus}" if corpus else ""
         raise ValueError(f"{folder}: no file{of_corpus} in this folder")
     yield from fitting
+
+
+def _is_note(path: pathlib.Path, tars: set[str]) -> bool:
+    """Whether img2dataset wrote the file about the tar beside it: its rows, or counts.
+
+    00000.tar   00000.parquet   00000_stats.json
+    """
+    stem = path.name.removesuffix(".parquet").removesuffix("_stats.json")
+    return stem != path.name and stem in tars

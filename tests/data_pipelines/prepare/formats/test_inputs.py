@@ -1,10 +1,16 @@
 """What a user names leads to files with their formats, or to one clear error."""
 
+import importlib
+
 import format_files
 import pytest
+import tar_files
 
 from data_pipelines.prepare.formats import inputs
 from data_pipelines.prepare.formats.base import Input
+
+pa = pytest.importorskip("pyarrow")
+pq = importlib.import_module("pyarrow.parquet")
 
 CAPTION = {"image": "a.jpg", "caption": "A dog."}
 PAGE = {"texts": ["a", None], "images": [None, "a.jpg"]}
@@ -69,3 +75,36 @@ def test_what_leads_to_nothing_is_one_clear_error(tmp_path):
         inputs.expand([str(tmp_path)], corpus="captions")
     with pytest.raises(ValueError, match="nowhere: no such folder of images"):
         inputs.expand([f"{tmp_path}/t0.txt"], "nowhere", "text")
+
+
+def test_a_folder_of_img2dataset_is_its_tars(tmp_path):
+    rows = [{"url": "http://a/1.jpg", "caption": "a", "key": "000000000", "width": 1}]
+    members = [("000000000.jpg", b"x"), ("000000000.txt", b"a")]
+    for number in range(2):
+        tar_files.write(tmp_path / f"{number:05}.tar", members)
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{number:05}.parquet")
+        (tmp_path / f"{number:05}_stats.json").write_text('{"count": 1}')
+    found = inputs.expand([str(tmp_path)], corpus="captions")
+    assert _names(found) == ["00000.tar", "00001.tar"]
+    assert {one.format for one in found} == {"webdataset"}
+    for name in ("00000.tar", "00001.tar"):
+        (tmp_path / name).unlink()
+    (tmp_path / "00000_stats.json").unlink()
+    (tmp_path / "00001_stats.json").unlink()
+    found = inputs.expand([str(tmp_path)], corpus="captions")
+    assert {one.format for one in found} == {"url_parquet"}
+
+
+def test_sharded_roots_are_found_by_a_glob_or_joined(tmp_path):
+    members = [("0.jpg", b"x"), ("0.txt", b"a")]
+    for part in range(3):
+        tar_files.write(tmp_path / f"part-{part:05}" / "00000.tar", members)
+    for pattern, count in {
+        f"{tmp_path}/part-*/*.tar": 3,
+        f"{tmp_path}/**/*.tar": 3,
+        f"{tmp_path}/part-{{00000..00001}}/{{00000..00000}}.tar": 2,
+        f"{tmp_path}/part-00000::{tmp_path}/part-00002/00000.tar": 2,
+    }.items():
+        found = inputs.expand([pattern], corpus="captions")
+        assert len(found) == count
+        assert {one.format for one in found} == {"webdataset"}

@@ -73,6 +73,9 @@ def test_every_format_belongs_to_a_corpus():
         ("a.csv", b"a,b\n", "captions", "fits none of table"),
         ("a.jsonl", json.dumps(CAPTION | PAGE).encode(), "",
          "may be captions or interleaved; name the format, as in captions:"),
+        # LLaVA-NeXT's and VILA's rows for DPO
+        ("a.jsonl", b'{"image": "a", "prompt": "b", "chosen": "c", "rejected": "d"}',
+         "instructions", "fits none of llava, chat, alpaca"),
         ("a.jsonl", b"{}", "pictures", "must be one of captions, interleaved"),
     ],
 )  # fmt: skip
