@@ -3,7 +3,10 @@
 import hashlib
 import json
 import sys
+import zipfile
 
+import format_files
+import list_files
 import PIL.Image
 import pytest
 import raw_corpora
@@ -233,3 +236,41 @@ def test_what_was_read_is_what_was_written_or_told(tmp_path):
 
 def _corpus(reject, files):
     return next(name for name, paths in files.items() if reject["file"] in paths)
+
+
+@pytest.mark.extra
+def test_datasets_of_lists_are_prepared_in_the_parts_they_say(tmp_path):
+    """Half of one file, two records of another with names of its own, a zip's texts."""
+    for number in range(8):
+        (tmp_path / f"{number}.jpg").write_bytes(raw_corpora.noise(number))
+    rows = [
+        {"id": n, "image": f"{n}.jpg", "conversations": [
+            {"from": "human", "value": "<image>What?"},
+            {"from": "gpt", "value": f"Thing {n}."}]}
+        for n in range(8)
+    ]  # fmt: skip
+    format_files.as_array(tmp_path / "a.json", rows)
+    own = [{"ask": f"Say {n}", "reply": f"Number {n}."} for n in range(9)]
+    format_files.as_lines(tmp_path / "b.jsonl", own)
+    half = [{"json_path": "a.json", "sampling_strategy": "end:50%"}]
+    mixture = list_files.write(tmp_path / "m.yaml", {"datasets": half})
+    info = {"file_name": "b.jsonl", "num_samples": 2,
+            "columns": {"prompt": "ask", "response": "reply"}}  # fmt: skip
+    named = list_files.write(tmp_path / "dataset_info.json", json.dumps({"b": info}))
+    with zipfile.ZipFile(tmp_path / "t.txt.zip", "w") as packed:
+        packed.writestr("t.txt", "\n\n".join(TEXTS))
+    files = {
+        "instructions": inputs.expand([str(mixture), f"{named}#b"], "", "instructions"),
+        "text": inputs.expand([str(tmp_path / "t.txt.zip")], "", "text"),
+    }
+    output = tmp_path / "out"
+    recipe = Recipe(heldout=0.0)
+    corpus.prepare(_request(files, output, recipe=recipe), _quiet)
+    reader = shards.ShardReader(output / "instructions" / "train")
+    found = [reader.document(n) for n in range(len(reader))]
+    said = sorted(document.segments[-1].text for document in found)
+    assert said[2:] == [f" Thing {n}." for n in range(4, 8)]
+    assert len([text for text in said if text.startswith(" Number")]) == 2
+    manifest = shards.read_manifest(output / "instructions" / "train")
+    assert manifest["extra"]["read"]["records"] == 6
+    assert manifest["extra"]["lost"] == {}
