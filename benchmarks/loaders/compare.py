@@ -115,8 +115,9 @@ def _measure(name: str, setup: Setup, starts: int) -> Result:
     run, peak = _process(Job(module, setup._asdict(), "", state, until))
     first, high = _start(Job(module, setup._asdict(), "", "", 0), starts)
     resume, higher = _start(Job(module, setup._asdict(), state, "", 0), starts)
-    rates = (run[what] / run["core_seconds"] for what in ("images", "tokens"))
-    return Result(*rates, first, resume, max(peak, high, higher))
+    images, tokens = run["images"], run["tokens"]
+    spent, memory = run["core_seconds"], max(peak, high, higher)
+    return Result(images / spent, tokens / spent, first, resume, memory)
 
 
 def _start(job: Job, times: int) -> tuple[float, int]:
