@@ -52,7 +52,10 @@ _INTERLEAVED_IMAGES = flags.DEFINE_string(
 )
 _TEXT = flags.DEFINE_multi_string("text", [], "Files of text (likewise).")
 _INSTRUCTIONS = flags.DEFINE_multi_string(
-    "instructions", [], "Files of conversations about images (likewise)."
+    "instructions",
+    [],
+    "Files of conversations about images (likewise), or lists of such files: "
+    "mixture.yaml, dataset_info.json#NAME,NAME.",
 )
 _INSTRUCTIONS_IMAGES = flags.DEFINE_string(
     "instructions_images", None, "Folder of their images. Default: beside each file."
