@@ -72,7 +72,7 @@ class MergedPlan:
         none = (0,) * len(plans)
         first = State(0, 0, none, 0, 0, ((0,) * len(STATS),) * len(plans))
         self._first = first if state is None else _read(state)
-        self._states = Chain(self._first, self._after)
+        self._states = Chain([self._first], self._after)
         self._window = Memo(self._pack, 256)
 
     def row(self, k: int) -> tuple[tuple[int, ...], Row]:

@@ -8,7 +8,7 @@ import small_world
 
 from data_pipelines import images, materialize, pipeline, stream, tokenizer
 from data_pipelines.buffers import Recycler
-from data_pipelines.pools import EMPTY, PlannedRow
+from data_pipelines.mixed import EMPTY, PlannedRow
 from data_pipelines.records import Document, Image, Text
 from data_pipelines.shards import ShardReader
 from data_pipelines.windows import Chunk, Row
