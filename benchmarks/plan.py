@@ -24,7 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines import columns
-from data_pipelines.chunks import POSITIONS, SLOTS, Documents, Layout
+from data_pipelines.chunks import Layout
+from data_pipelines.index_columns import POSITIONS, SLOTS, Documents
 from data_pipelines.plan import SourcePlan
 
 IMAGE_TOKENS = 144

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from data_pipelines import mixture
-from data_pipelines.chunks import LOSS_TOKENS, POSITIONS, STATS
+from data_pipelines.index_columns import LOSS_TOKENS, POSITIONS, STATS
 from data_pipelines.merged import MergedPlan
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 
-from data_pipelines import chunks, plan_cache, shuffle, windows
-from data_pipelines.chunks import SLOTS, STATS, Documents, Layout
+from data_pipelines import bars, chunks, plan_cache, shuffle, totals, windows
+from data_pipelines.chunks import Layout
+from data_pipelines.index_columns import SLOTS, STATS, Documents
 from data_pipelines.memo import Chain, Memo
 from data_pipelines.windows import Row, Window
 from mmjax.config import Config
@@ -111,7 +111,7 @@ class SourcePlan:
         self._progress = progress
         self._processes = processes
         try:
-            self.documents = chunks.complete(documents)
+            self.documents = totals.complete(documents)
             chunks.require_images_fit(self.documents, layout)
         except ValueError as error:
             raise ValueError(f"source {name!r}, {error}") from None
@@ -217,8 +217,8 @@ class SourcePlan:
         count = self._facts.windows
         parts = range(0, count, _PART)
         bar = functools.partial(
-            tqdm.tqdm, total=len(parts), desc=f"packing {self.name}, epoch {epoch}",
-            unit=f"x{_PART} windows", delay=5, disable=not self._progress,
+            bars.bar, total=len(parts), desc=f"packing {self.name}, epoch {epoch}",
+            unit=f"x{_PART} windows", delay=5, disable=None if self._progress else True,
         )  # fmt: skip
         measure = functools.partial(_measure_part, self.documents, self._facts, epoch)
         spread = self.documents.folder and self._facts.size >= SPREAD_FROM

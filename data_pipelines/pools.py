@@ -15,7 +15,7 @@ import numpy as np
 
 from data_pipelines import capacity, mixed
 from data_pipelines.blocks import Block, Blocks
-from data_pipelines.chunks import STATS
+from data_pipelines.index_columns import STATS
 from data_pipelines.memo import Memo
 from data_pipelines.mixed import PlannedRow
 from data_pipelines.plan import SourcePlan
@@ -110,7 +110,7 @@ class GlobalPlan:
     def counts(self, steps: int) -> dict[str, np.ndarray]:
         """What the first `steps` batches hold, each value an array over sources.
 
-        Names: rows, those of `chunks.STATS`, and epochs (with a fraction).
+        Names: rows, those of `index_columns.STATS`, and epochs (with a fraction).
         """
         block, batches = divmod(steps, self._data.block_batches)
         size = self._data.rows_per_batch

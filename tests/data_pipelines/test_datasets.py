@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import small_world
 
-from data_pipelines import datasets, pipeline, shards
+from data_pipelines import datasets, pipeline
+from data_pipelines.shard_reader import ShardReader
 from mmjax.batch import Share
 
 
@@ -33,7 +34,7 @@ def equal(one, two):
 
 def test_records_are_the_documents_of_a_folder(world):
     folder = f"{world.root}/captions/train"
-    source, reader = datasets.records(folder), shards.ShardReader(folder)
+    source, reader = datasets.records(folder), ShardReader(folder)
     assert isinstance(source, grain.sources.RandomAccessDataSource)
     expected = [reader.document(n) for n in range(len(reader))]
     assert [source[n] for n in range(len(source))] == expected
@@ -48,7 +49,7 @@ def test_records_are_the_documents_of_a_folder(world):
 
 
 def test_neighbours_are_read_together(world, monkeypatch):
-    reader = shards.ShardReader(f"{world.root}/captions/train")
+    reader = ShardReader(f"{world.root}/captions/train")
     reads = []
     whole = reader._read_range
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ from data_pipelines import images, materialize, pipeline, stream, tokenizer
 from data_pipelines.buffers import Recycler
 from data_pipelines.mixed import EMPTY, PlannedRow
 from data_pipelines.records import Document, Image, Text
-from data_pipelines.shards import ShardReader
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.windows import Chunk, Row
 from mmjax.batch import Share
 
