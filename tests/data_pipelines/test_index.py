@@ -4,16 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
-import small_world
 
 from data_pipelines import index, shards, tokenizer
 from data_pipelines.records import Document, Image, Text
 from data_pipelines.shard_reader import ShardReader
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture

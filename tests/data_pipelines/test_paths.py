@@ -6,15 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-import small_world
 
 from data_pipelines import index, paths, pipeline, shard_files, shards, tokenizer
 from data_pipelines.shard_reader import ShardReader
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture

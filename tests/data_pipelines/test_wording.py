@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-import small_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,11 +17,6 @@ from data_pipelines.wording import Choice
 from mmjax.config import Source
 
 FOLDER = "captions/train"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 def reword(world, root, every: int = 1):
