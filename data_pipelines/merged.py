@@ -4,7 +4,7 @@ Documents of all sources are drawn in the ratio of the weights, exactly at every
 of the sequence; so many of them as a window has are packed together, whatever source
 they are from, so at every row the ratio is right to within one window. Each source goes
 through its own shuffle, epoch after epoch. A change of weights holds from the first
-window on whose first row the change has come.
+window on whose first row the change has come: up to a window late, each time.
 
 Windows depend on those before them by a few numbers alone, which are kept.
 """
