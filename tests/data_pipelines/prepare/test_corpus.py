@@ -20,6 +20,7 @@ from data_pipelines.prepare.filters import captions as caption_rules
 from data_pipelines.prepare.formats import inputs
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.recipe import SPLITS, Recipe
+from data_pipelines.shard_reader import ShardReader
 from mmjax import config as config_lib
 
 WORDY = caption_rules.DEFAULT._replace(min_words=5)
@@ -79,7 +80,7 @@ def test_real_corpora_become_shards_that_training_can_open(real_data, tmp_path):
             folder = output / name / split
             columns = index.load(folder, words, config_lib.Model())
             total[name] = total.get(name, 0) + len(columns.segment_start) - 1
-            reader = shards.ShardReader(folder)
+            reader = ShardReader(folder)
             for number in range(len(reader)):
                 for segment in reader.document(number).segments:
                     if isinstance(segment, records.Image):
