@@ -75,7 +75,6 @@ def random_weights(rng, sources):
 @pytest.mark.parametrize("sources", [2, 3, 4, 5, 6])
 @pytest.mark.parametrize("seed", range(10))
 def test_across_changes_every_prefix_is_within_one_window(six, sources, seed):
-    """Of the weights that the windows are drawn by: those at their first rows."""
     rng = np.random.default_rng(100 * sources + seed)
     steps = np.unique(rng.integers(1, 30, 5)).tolist()
     lists = [random_weights(rng, sources) for _ in (0, *steps)]
@@ -84,12 +83,22 @@ def test_across_changes_every_prefix_is_within_one_window(six, sources, seed):
     starts = [0, *(6 * step for step in steps)]
     exact = last = np.zeros(sources)
     for k in range(250):
-        _, first, *_ = plan.known(k)
-        weights = lists[bisect.bisect_right(starts, first) - 1]
+        weights = lists[bisect.bisect_right(starts, k) - 1]
         now = plan.sums_before(k + 1)[:, STATS.index("documents")]
         exact = exact + (now - last).sum() * np.array(weights) / sum(weights)
         assert np.abs(now - exact).max() <= LAYOUT.window
         last = now
+
+
+def test_what_changes_left_behind_is_made_good(six):
+    """Many changes within a window or two, whose errors would add up."""
+    changes = [WeightChange(n, (9, 1) if n % 2 else (1, 9)) for n in range(1, 40)]
+    plan = MergedPlan(six[:2], (1, 9), changes, rows_per_batch=3)
+    rows = max(k for k in range(400) if plan.known(k)[1] == k)  # whole windows
+    shares = np.where(np.minimum(np.arange(rows) // 3, 39) % 2, 0.9, 0.1)
+    documents = [plan.sums_before(k)[:, 0] for k in range(rows + 1)]
+    exact = np.diff(documents, axis=0).sum(axis=1) @ shares
+    assert abs(documents[rows][0] - exact) < 2
 
 
 def test_each_source_is_gone_through_whole_before_it_begins_again():
