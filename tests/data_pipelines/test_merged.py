@@ -91,14 +91,27 @@ def test_across_changes_every_prefix_is_within_one_window(six, sources, seed):
 
 
 def test_what_changes_left_behind_is_made_good(six):
-    """Many changes within a window or two, whose errors would add up."""
-    changes = [WeightChange(n, (9, 1) if n % 2 else (1, 9)) for n in range(1, 40)]
-    plan = MergedPlan(six[:2], (1, 9), changes, rows_per_batch=3)
-    rows = max(k for k in range(400) if plan.known(k)[1] == k)  # whole windows
-    shares = np.where(np.minimum(np.arange(rows) // 3, 39) % 2, 0.9, 0.1)
-    documents = [plan.sums_before(k)[:, 0] for k in range(rows + 1)]
-    exact = np.diff(documents, axis=0).sum(axis=1) @ shares
-    assert abs(documents[rows][0] - exact) < 2
+    """Each change to (9, 1) comes a row after a window began, and back at an end."""
+    changes, row = [], 0
+    for _ in range(5):
+        row = window_from(six, changes, row)
+        changes.append(WeightChange(row + 1, (9, 1)))
+        row = window_from(six, changes, window_from(six, changes, row + 1) + 1)
+        changes.append(WeightChange(row, (1, 9)))
+    plan = MergedPlan(six[:2], (1, 9), changes)
+    steps = [change.step for change in changes]
+    exact = 0
+    for k in range(row + 40):
+        now, then = (plan.sums_before(n)[:, 0] for n in (k, k + 1))
+        share = 0.9 if bisect.bisect_right(steps, k) % 2 else 0.1
+        exact += (then - now).sum() * share
+        assert abs(then[0] - exact) <= LAYOUT.window
+
+
+def window_from(six, changes, row):
+    """The first row from this one on with which a window begins."""
+    plan = MergedPlan(six[:2], (1, 9), changes)
+    return next(k for k in range(row, 9999) if plan.known(k)[1] == k)
 
 
 def test_each_source_is_gone_through_whole_before_it_begins_again():
