@@ -317,6 +317,41 @@ def is_local(decoder: Decoder, layer: int) -> bool:
     return decoder.window > 0 and not (every and (layer + 1) % every == 0)
 
 
+def layer_period(decoder: Decoder) -> int:
+    """After so many layers the kinds of layers repeat; 1 where all are alike."""
+    return math.lcm(decoder.global_every or 1)
+
+
+class LayerStack(NamedTuple):
+    """Layers of one kind whose parameters are stacked in one folder."""
+
+    folder: str  # of their parameters, in `decoder/`
+    place: int  # in the group, 0 to `layer_period` - 1
+    layers: range  # their numbers in the decoder, in the order of the stack
+
+
+def layer_stacks(decoder: Decoder) -> list[LayerStack]:
+    """Where the parameters of each layer of the decoder are.
+
+    Layers that are all alike are one stack. Layers that alternate stand in groups of
+    `layer_period`, one stack a place in the group; what is left of the last group that
+    isn't whole follows in `rest`.
+    """
+    period, layers = layer_period(decoder), decoder.layers
+    if period == 1:
+        return [LayerStack("blocks", 0, range(layers))]
+    whole = layers - layers % period
+    groups = [
+        LayerStack(f"blocks/layer{place}", place, range(place, whole, period))
+        for place in range(period if whole else 0)
+    ]
+    rest = [
+        LayerStack(f"rest/layer{place}", place, range(whole + place, whole + place + 1))
+        for place in range(layers - whole)
+    ]
+    return groups + rest
+
+
 def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     """Parameters of the decoder (without embeddings, of the embeddings)."""
     heads = 2 * decoder.heads + 2 * decoder.kv_heads

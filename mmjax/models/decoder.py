@@ -107,6 +107,30 @@ def _norm(decoder: config.Decoder) -> Callable[..., layers.RMSNorm]:
     return functools.partial(layers.RMSNorm, eps=decoder.norm_eps, unit_offset=offset)
 
 
+class Group(nn.Module):
+    """Layers that alternate, one after the other; each knows its place in the group.
+
+    What the backward pass keeps is kept of each layer, not of the whole group.
+    """
+
+    model: config.Model
+    size: int
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "Z R T D"],
+        segments_ZRT: Int[Array, "Z R T"],
+        turns: Turns,
+    ):
+        block, outputs = layers.rematted(Block, self.model.decoder.remat), []
+        for place in range(self.size):
+            layer = block(self.model, place, name=f"layer{place}")
+            x, output = layer(x, segments_ZRT, turns)
+            outputs.append(output)
+        return x, tuple(outputs)
+
+
 class Decoder(nn.Module):
     """Embeds tokens, runs the layers, and owns the table that makes logits."""
 
@@ -119,9 +143,25 @@ class Decoder(nn.Module):
         self.embedding = self.param("embedding", init, shape)
         if not decoder.tied_embeddings:
             self.unembedding = self.param("unembed", init, shape[::-1])
-        blocks = layers.stack(Block, decoder.layers, decoder.remat, arguments=2)
-        self.blocks = blocks(self.model, name="blocks")
+        self.stacks = self._stacks()
         self.norm = _norm(decoder)(decoder.width, name="norm")
+
+    def _stacks(self) -> list[nn.Module]:
+        """The layers, in order; the folders are those of `config.layer_stacks`."""
+        model, decoder = self.model, self.model.decoder
+        period = config.layer_period(decoder)
+        if period == 1:
+            blocks = layers.stack(Block, decoder.layers, decoder.remat, arguments=2)
+            return [blocks(model, name="blocks")]
+        groups, left = divmod(decoder.layers, period)
+        stacks = []
+        if groups:
+            blocks = layers.stack(Group, groups, "none", arguments=2)
+            stacks.append(blocks(model, period, name="blocks"))
+        if left:
+            rest = layers.stack(Group, 1, "none", arguments=2)
+            stacks.append(rest(model, left, name="rest"))
+        return stacks
 
     def embed(self, tokens_ZRT: Int[Array, "Z R T"]) -> Float[Array, "Z R T D"]:
         """Embeddings of tokens, in the dtype of the activations."""
@@ -140,7 +180,8 @@ class Decoder(nn.Module):
     ) -> Float[Array, "Z R T D"]:
         """Embeddings to hidden states, normed and ready for `unembed`."""
         turns = _turns(self.model.decoder, positions_ZRT)
-        x_ZRTD, _ = self.blocks(x_ZRTD, segments_ZRT, turns)
+        for stack in self.stacks:
+            x_ZRTD, _ = stack(x_ZRTD, segments_ZRT, turns)
         return self.norm(x_ZRTD)
 
     def unembed_table(self) -> Float[Array, "D V"]:

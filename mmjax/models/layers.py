@@ -37,15 +37,22 @@ def fan_in(inputs: int, gain: float = 1.0) -> Callable:
     return nn.initializers.truncated_normal(gain / math.sqrt(inputs) / 0.8796)
 
 
+def rematted(block: type[nn.Module], remat: str) -> type[nn.Module]:
+    """The block, with what its backward pass keeps: `remat` is a key of REMATS."""
+    policy = REMATS[remat]
+    if policy is None:
+        return block
+    return nn.remat(block, policy=policy, prevent_cse=False)
+
+
 def stack(block: type[nn.Module], layers: int, remat: str, arguments: int) -> Callable:
     """The module class that applies `layers` blocks, with parameters stacked on L.
 
-    A block maps (x, *arguments) to (x, None); the arguments are the same for all
-    layers. `remat` is a key of REMATS: what of a layer is kept for the backward pass.
+    A block maps (x, *arguments) to (x, output); the arguments are the same for all
+    layers, the outputs (None, or a tree of arrays) are stacked on L too. `remat` is a
+    key of REMATS: what of a layer is kept for the backward pass.
     """
-    policy = REMATS[remat]
-    if policy is not None:
-        block = nn.remat(block, policy=policy, prevent_cse=False)
+    block = rematted(block, remat)
     broadcast: Any = (nn.broadcast,) * arguments
     return nn.scan(
         block,
