@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from mmjax import config, generate, validation
+from mmjax import config, generate, sharding, step, validation
 from mmjax.config import RopeScaling
 from mmjax.models import decoder as decoder_lib
 from mmjax.models import vlm
@@ -202,7 +202,7 @@ def test_greedy_tokens_are_the_most_likely_ones_of_the_loss():
         tokens[here] = found.tokens_ZRT[0, row]
         segments[here], positions[here] = 1, np.arange(length, length + new)
         targets[0, row, length - 1 : length - 1 + new] = found.tokens_ZRT[0, row]
-    outputs = built.apply(
+    outputs = jax.jit(built.apply)(
         params,
         batch._replace(
             tokens_ZRT=tokens, segments_ZRT=segments, positions_ZRT=positions
@@ -212,6 +212,25 @@ def test_greedy_tokens_are_the_most_likely_ones_of_the_loss():
     hits = cross_entropy.chunked(*outputs, jnp.asarray(targets), 4, cap).hit_ZRT
     for row, length in enumerate(lengths):
         assert hits[0, row, length - 1 : length - 1 + new].all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen2", "gemma3"])
+def test_eight_devices_give_the_losses_of_one(name):
+    run = synthetic.config()
+    for field, value in OPTIONS[name].items():
+        setattr(run.model.decoder, field, value)
+    model, batch = vlm.build(run.model), synthetic.batch(run, seed=0)
+    found = []
+    for shape in synthetic.ONE, synthetic.EIGHT:
+        mesh = synthetic.mesh(shape)
+        params = jax.device_put(
+            model_samples.parameters(run.model),
+            sharding.state_shardings(model_samples.parameters(run.model), mesh),
+        )
+        placed = jax.device_put(batch, sharding.batch_shardings(mesh))
+        found.append(step.make_eval_step(model, run, mesh)(params, placed).nll_ZRT)
+    np.testing.assert_allclose(found[0], np.asarray(found[1]), rtol=1e-4, atol=1e-4)
 
 
 def test_choices_of_the_config_are_what_exists():
