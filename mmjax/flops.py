@@ -20,6 +20,9 @@ COMPONENTS: tuple[str, ...] = (
     "unembedding",
 )
 
+# What the input of a decoder's layer depends on.
+UP = ("vit/", "connector/", "decoder/embedding", "decoder/blocks/", "decoder/rest/")
+
 # Dense bfloat16 FLOP/s of one jax device, by words of its `device_kind`; the first that
 # matches counts. Makers' data sheets; v4 as one device a chip.
 PEAKS = {
@@ -37,27 +40,35 @@ PEAKS = {
 
 
 class Work(NamedTuple):
-    """What a step computes on; the last two are exact where lengths are known."""
+    """What a step computes on; all but the first are exact where lengths are known."""
 
     images: float  # real ones
     positions: float  # that hold a document's token
     pairs: float  # (query, key) of causal attention, summed over chunks
+    local_pairs: float = math.nan  # those of them that layers with a window see
 
 
-def work(images: float, lengths: Iterable[int]) -> Work:
-    """The work of documents (or parts of split ones) of these lengths in positions."""
+def work(images: float, lengths: Iterable[int], window: int = 0) -> Work:
+    """The work of documents (or parts of split ones) of these lengths in positions.
+
+    `window` is the decoder's.
+    """
     lengths = list(lengths)
-    return Work(images, sum(lengths), sum(n * (n + 1) // 2 for n in lengths))
+    pairs = sum(n * (n + 1) // 2 for n in lengths)
+    # Of n places all but the first `window` miss what lies before their window.
+    beyond = (max(n - window, 0) for n in lengths) if window else ()
+    unseen = sum(n * (n + 1) // 2 for n in beyond)
+    return Work(images, sum(lengths), pairs, pairs - unseen)
 
 
-def planned(groups: Iterable[Iterable[Any]]) -> Work:
+def planned(groups: Iterable[Iterable[Any]], window: int = 0) -> Work:
     """The exact work of a batch as planned: groups of rows of chunks.
 
     A row has `row.slots` images and `row.chunks` with `start` and `stop`.
     """
     rows = [planned.row for group in groups for planned in group]
     lengths = [chunk.stop - chunk.start for row in rows for chunk in row.chunks]
-    return work(sum(row.slots for row in rows), lengths)
+    return work(sum(row.slots for row in rows), lengths, window)
 
 
 class Product(NamedTuple):
@@ -153,21 +164,33 @@ def _connector(model: Model, work: Work) -> list[Product]:
 
 
 def _decoder(model: Model, work: Work) -> list[Product]:
+    decoder = model.decoder
+    table = "decoder/embedding" if decoder.tied_embeddings else "decoder/unembed"
+    logits = 2 * work.positions * decoder.vocab_size * decoder.width
+    return [
+        *(
+            product
+            for stack in config_lib.layer_stacks(decoder)
+            for product in _layers(model, work, stack)
+        ),
+        Product("unembedding", logits, table, (*UP, "decoder/norm/")),
+    ]
+
+
+def _layers(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Product]:
+    """Products of the decoder's layers of one stack."""
     decoder, name, positions = model.decoder, "decoder", work.positions
-    layers, size = decoder.layers, decoder.width * decoder.head_size
-    up = ("vit/", "connector/", "decoder/embedding", "decoder/blocks/")
+    layers, size = len(stack.layers), decoder.width * decoder.head_size
     queries, keys = layers * size * decoder.heads, layers * size * decoder.kv_heads
     mlp = layers * decoder.width * decoder.mlp_width
-    inner = decoder.heads * decoder.head_size
-    heads = "decoder/blocks/attention"
-    table = "decoder/embedding" if decoder.tied_embeddings else "decoder/unembed"
-    logits = 2 * positions * decoder.vocab_size * decoder.width
+    inner, folder = decoder.heads * decoder.head_size, f"decoder/{stack.folder}"
+    local = config_lib.is_local(decoder, stack.place)
+    pairs = work.local_pairs if local else work.pairs
     return [
-        *_kernels(name, f"{heads} query out", queries, positions, up),
-        *_kernels(name, f"{heads} key value", keys, positions, up),
-        *_kernels(name, "decoder/blocks/mlp gate up down", mlp, positions, up),
-        Product("attention", 4 * work.pairs * layers * inner, "", up),
-        Product("unembedding", logits, table, (*up, "decoder/norm/")),
+        *_kernels(name, f"{folder}/attention query out", queries, positions, UP),
+        *_kernels(name, f"{folder}/attention key value", keys, positions, UP),
+        *_kernels(name, f"{folder}/mlp gate up down", mlp, positions, UP),
+        Product("attention", 4 * pairs * layers * inner, "", UP),
     ]
 
 
