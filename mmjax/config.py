@@ -272,6 +272,11 @@ def patches(vit: ViT) -> int:
     return (vit.image_size // vit.patch_size) ** 2
 
 
+def encoder_width(model: Model) -> int:
+    """Width of the features that the connector reads (E)."""
+    return model.vit.width
+
+
 def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     """Parameters of the decoder (without embeddings, of the embeddings)."""
     heads = 2 * decoder.heads + 2 * decoder.kv_heads
