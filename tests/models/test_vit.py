@@ -21,11 +21,13 @@ def pixels(side=model_samples.SIDE):
 
 def test_patches_are_normalized_squares_in_reading_order():
     images = pixels()
-    patches = vit.patchify(jnp.asarray(images), 4, "float32")
+    made = model_samples.model().vit
+    made.std = (0.5, 0.25, 2.0)
+    patches = vit.patchify(jnp.asarray(images), made, "float32")
     for z, c, p in np.ndindex(2, 3, 4):
         top, left = 4 * (p // 2), 4 * (p % 2)
         square = images[z, c, top : top + 4, left : left + 4] / 255
-        expected = (square - vit.CLIP_MEAN) / vit.CLIP_STD
+        expected = (square - np.array(made.mean)) / np.array(made.std)
         np.testing.assert_allclose(patches[z, c, p], expected.reshape(-1), atol=1e-5)
 
 

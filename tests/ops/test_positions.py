@@ -35,7 +35,7 @@ def test_a_table_that_is_no_square_is_refused():
 
 
 def test_waves_of_the_grid_tell_rows_and_columns_apart():
-    table = positions.sincos(3, 8).reshape(3, 3, 8)
+    table = positions.sincos((3, 3), 8).reshape(3, 3, 8)
     for row in range(3):
         for column in range(3):
             expected = [
