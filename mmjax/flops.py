@@ -20,6 +20,12 @@ COMPONENTS: tuple[str, ...] = (
     "unembedding",
 )
 
+# Prefixes of parameters that the input of a decoder's layer depends on.
+ENCODERS = ("vit/", "second_vit/")
+UP = (
+    *ENCODERS, "connector/", "decoder/embedding", "decoder/blocks/", "decoder/rest/",
+)  # fmt: skip
+
 # Dense bfloat16 FLOP/s of one jax device, by words of its `device_kind`; the first that
 # matches counts. Makers' data sheets; v4 as one device a chip.
 PEAKS = {
@@ -147,8 +153,7 @@ def _connector(model: Model, work: Work) -> list[Product]:
     encoder = config_lib.encoder_width(model)
     patches = work.images * config_lib.patches(model.vit)
     tokens = work.images * connector.tokens
-    name, vit = "connector", ("vit/", "second_vit/")
-    both = (*vit, "connector/")
+    name, vit, both = "connector", ENCODERS, (*ENCODERS, "connector/")
     if connector.kind == "average_pool":
         return _kernels(name, "connector project", encoder * width, tokens, vit)
     if connector.kind == "mlp":
@@ -167,23 +172,31 @@ def _connector(model: Model, work: Work) -> list[Product]:
 
 
 def _decoder(model: Model, work: Work) -> list[Product]:
+    decoder = model.decoder
+    table = "decoder/embedding" if decoder.tied_embeddings else "decoder/unembed"
+    logits = 2 * work.positions * decoder.vocab_size * decoder.width
+    return [
+        *(
+            product
+            for stack in config_lib.layer_stacks(decoder)
+            for product in _layers(model, work, stack)
+        ),
+        Product("unembedding", logits, table, (*UP, "decoder/norm/")),
+    ]
+
+
+def _layers(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Product]:
+    """Products of the decoder's layers of one stack."""
     decoder, name, positions = model.decoder, "decoder", work.positions
-    layers, size = decoder.layers, decoder.width * decoder.head_size
-    up = (
-        "vit/", "second_vit/", "connector/", "decoder/embedding", "decoder/blocks/",
-    )  # fmt: skip
+    layers, size = len(stack.layers), decoder.width * decoder.head_size
     queries, keys = layers * size * decoder.heads, layers * size * decoder.kv_heads
     mlp = layers * decoder.width * decoder.mlp_width
-    inner = decoder.heads * decoder.head_size
-    heads = "decoder/blocks/attention"
-    table = "decoder/embedding" if decoder.tied_embeddings else "decoder/unembed"
-    logits = 2 * positions * decoder.vocab_size * decoder.width
+    inner, folder = decoder.heads * decoder.head_size, f"decoder/{stack.folder}"
     return [
-        *_kernels(name, f"{heads} query out", queries, positions, up),
-        *_kernels(name, f"{heads} key value", keys, positions, up),
-        *_kernels(name, "decoder/blocks/mlp gate up down", mlp, positions, up),
-        Product("attention", 4 * work.pairs * layers * inner, "", up),
-        Product("unembedding", logits, table, (*up, "decoder/norm/")),
+        *_kernels(name, f"{folder}/attention query out", queries, positions, UP),
+        *_kernels(name, f"{folder}/attention key value", keys, positions, UP),
+        *_kernels(name, f"{folder}/mlp gate up down", mlp, positions, UP),
+        Product("attention", 4 * work.pairs * layers * inner, "", UP),
     ]
 
 

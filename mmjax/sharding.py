@@ -24,6 +24,7 @@ ROWS = PartitionSpec("data", "fsdp")
 SLOTS = PartitionSpec("data", ("fsdp", "tensor"))
 P = PartitionSpec
 _ALL = ("fsdp", "tensor")  # order matters: the last is dropped first
+_LAYER = r"decoder/(blocks|(blocks|rest)/layer\d+)"  # `config.layer_stacks`
 
 # (path of a parameter, its layouts). Exactly one rule matches each path, whole; the
 # optimizer's moments lie as their parameters do. Of several layouts the first counts
@@ -35,16 +36,16 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     ),
     (r"decoder/unembed", (P("fsdp", "tensor"),)),
     (
-        r"decoder/blocks/attention/(query|key|value)/kernel",  # [L, D, N, H]
+        rf"{_LAYER}/attention/(query|key|value)/kernel",  # [L, D, N, H]
         (P(None, "fsdp", "tensor", None),),
     ),
     (
-        r"decoder/blocks/attention/out/kernel",  # [L, N, H, D]
+        rf"{_LAYER}/attention/out/kernel",  # [L, N, H, D]
         (P(None, "tensor", None, "fsdp"), P(None, "tensor", "fsdp", None)),
     ),
-    (r"decoder/blocks/mlp/(gate|up)/kernel", (P(None, "fsdp", "tensor"),)),
+    (rf"{_LAYER}/mlp/(gate|up)/kernel", (P(None, "fsdp", "tensor"),)),
     (
-        r"decoder/blocks/mlp/down/kernel",  # [L, F, D]
+        rf"{_LAYER}/mlp/down/kernel",  # [L, F, D]
         (P(None, "tensor", "fsdp"), P(None, ("tensor", "fsdp"), None)),
     ),
     (

@@ -56,9 +56,17 @@ def swiglu(
     return jax.nn.silu(gate) * up
 
 
+def geglu(
+    gate: Float[Array, "*axes F"], up: Float[Array, "*axes F"]
+) -> Float[Array, "*axes F"]:
+    """gelu(gate) * up, with the tanh in place of the normal distribution function."""
+    return jax.nn.gelu(gate, approximate=True) * up
+
+
 ACTIVATIONS: dict[str, Callable] = {
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "quick_gelu": quick_gelu,
     "silu": jax.nn.silu,
 }
+GATES: dict[str, Callable] = {"gelu_tanh": geglu, "silu": swiglu}
