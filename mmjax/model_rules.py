@@ -1,8 +1,5 @@
 """The rules that the model of a config obeys, part by part."""
 
-import math
-
-from mmjax import config as config_lib
 from mmjax.config import Model
 
 
@@ -10,7 +7,6 @@ def problems(model: Model, row_tokens: int) -> list[str]:
     """One line a broken rule, for rows of so many tokens."""
     return [
         *_encoder_problems(model),
-        *_connector_problems(model),
         *_decoder_problems(model),
         *_row_problems(model, row_tokens),
     ]
@@ -35,28 +31,6 @@ def _encoder_problems(model: Model) -> list[str]:
     if vit.width % 4:
         problems.append(
             f"model.vit.width={vit.width}: must be a multiple of 4 (2-D positions)"
-        )
-    return problems
-
-
-def _connector_problems(model: Model) -> list[str]:
-    connector = model.connector
-    problems = []
-    tokens = f"model.connector.tokens={connector.tokens}"
-    grid, side = math.isqrt(config_lib.patches(model.vit)), math.isqrt(connector.tokens)
-    if connector.kind == "perceiver":
-        problems += divides(
-            "model.connector.heads", connector.heads,
-            "model.decoder.width", model.decoder.width,
-        )  # fmt: skip
-    if connector.kind == "mlp" and connector.tokens != grid**2:
-        problems.append(f"{tokens}: the mlp connector has one a patch, {grid**2}")
-    if connector.kind == "average_pool" and (
-        side**2 != connector.tokens or grid % side
-    ):
-        problems.append(
-            f"{tokens}: average_pool needs the square of a number that divides the "
-            f"encoder's grid of {grid} x {grid} patches"
         )
     return problems
 

@@ -56,7 +56,25 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
         (P(None, _ALL, None, None), P(None, None, None, _ALL)),
     ),
     (r"(vit|connector)/blocks/mlp/(up|down)/kernel", (P(None, _ALL, None),)),
-    (r"connector/(project|mlp/up|mlp/down)/kernel", (P(_ALL, None),)),
+    (r"connector/(project|mlp/\w+)/kernel", (P(_ALL, None),)),
+    (
+        r"connector/blocks/layer_\d+/(attention|cross)/(query|key|value)/kernel",
+        (P(None, _ALL, None, None),),  # [L, E, N, H]
+    ),
+    (
+        r"connector/blocks/layer_\d+/(attention|cross)/out/kernel",  # [L, N, H, E]
+        (P(None, _ALL, None, None), P(None, None, None, _ALL)),
+    ),
+    (r"connector/blocks/layer_\d+/mlp/(up|down)/kernel", (P(None, _ALL, None),)),
+    (r"connector/entry/(expand|squeeze|excite|out|shortcut)/kernel", (P(_ALL, None),)),
+    (
+        r"connector/(before|after)/(expand|squeeze|excite|out)/kernel",  # [L, E, E]
+        (P(None, _ALL, None),),
+    ),
+    (
+        r"connector/positions|connector/(entry|before|after)/depthwise/kernel",
+        (REPLICATED,),
+    ),
     (r"vit/patch_embed/kernel|vit/positions|connector/queries", (REPLICATED,)),
     (r"(vit|connector|decoder)/(.+/)?(scale|bias)", (REPLICATED,)),
     (r"step|count", (REPLICATED,)),  # counters of the state and of the optimizer

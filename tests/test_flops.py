@@ -29,15 +29,20 @@ def test_mm1_3b_costs_what_it_is_known_to_cost():
     assert trained["encoder"] == pytest.approx(48.3e12, rel=2e-3)
 
 
-def tiny(kind="perceiver", **kwargs):
+def tiny(kind="perceiver", connector=None, **kwargs):
+    """Two layers of everything; fields of the connector, and of the decoder."""
     return config.Model(
         vit=config.ViT(
             image_size=16, patch_size=4, width=12, layers=3, heads=2, mlp_width=20,
             remat="none",
         ),
-        connector=config.Connector(
-            kind=kind, tokens=16 if kind == "mlp" else 4, depth=2, heads=2
-        ),
+        connector=config.Connector(**{
+            "kind": kind, "tokens": 16 if kind in ("linear", "mlp") else 4,
+            "depth": 2, "heads": 2,
+            "c_abstractor": config.CAbstractor(width=8, depth=2),
+            "qformer": config.QFormer(width=8, layers=4, heads=2, mlp_width=20),
+            **(connector or {}),
+        }),
         decoder=config.Decoder(
             vocab_size=40, width=16, layers=2, heads=4, kv_heads=2, head_size=6,
             mlp_width=28, remat="none", **kwargs,
@@ -92,6 +97,30 @@ def count(jaxpr):
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_trained_step_counts_exactly_its_matrix_products(kind, tied):
     seen, counted = traced(tiny(kind, tied_embeddings=tied))
+    assert sum(counted.values()) == seen
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"queries_as_keys": True},
+        {"kind": "mlp", "tokens": 16, "mlp_depth": 3, "mlp_expand": 4},
+        {"kind": "pixel_shuffle", "mlp_depth": 1, "prenorm": True},
+        {"kind": "average_pool", "tokens": 9, "prenorm": True},
+        {"kind": "c_abstractor", "tokens": 9, "prenorm": True},
+        {"kind": "c_abstractor", "c_abstractor": config.CAbstractor(12, 1)},
+    ],
+)
+@pytest.mark.parametrize("frozen", [(), ("vit/",), ("vit/", "connector/")])
+def test_variants_of_connectors_count_exactly_their_matrix_products(fields, frozen):
+    seen, counted = traced(tiny(connector=fields), frozen)
+    assert sum(counted.values()) == seen
+
+
+@pytest.mark.parametrize("kind", config.CONNECTORS)
+@pytest.mark.parametrize("frozen", [("vit/",), ("connector/",), ("vit/", "decoder/")])
+def test_frozen_neighbours_cost_a_connector_what_passes_it(kind, frozen):
+    seen, counted = traced(tiny(kind), frozen)
     assert sum(counted.values()) == seen
 
 

@@ -45,6 +45,10 @@ def every_config() -> dict[str, config_lib.Config]:
         configs[kind] = synthetic.config()
         configs[kind].model.connector.kind = kind
         configs[kind].model.connector.tokens = 4
+    configs["deep"] = synthetic.config()
+    configs["deep"].model.connector = config_lib.Connector(
+        kind="mlp", tokens=4, mlp_depth=3, prenorm=True
+    )
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
     return configs

@@ -37,18 +37,23 @@ def fan_in(inputs: int, gain: float = 1.0) -> Callable:
     return nn.initializers.truncated_normal(gain / math.sqrt(inputs) / 0.8796)
 
 
+def rematted(block: type[nn.Module], remat: str) -> type[nn.Module]:
+    """The block, of which the backward pass keeps what REMATS says."""
+    policy = REMATS[remat]
+    if policy is None:
+        return block
+    return nn.remat(block, policy=policy, prevent_cse=False)
+
+
 def stack(block: type[nn.Module], layers: int, remat: str, arguments: int) -> Callable:
     """The module class that applies `layers` blocks, with parameters stacked on L.
 
     A block maps (x, *arguments) to (x, None); the arguments are the same for all
     layers. `remat` is a key of REMATS: what of a layer is kept for the backward pass.
     """
-    policy = REMATS[remat]
-    if policy is not None:
-        block = nn.remat(block, policy=policy, prevent_cse=False)
     broadcast: Any = (nn.broadcast,) * arguments
     return nn.scan(
-        block,
+        rematted(block, remat),
         variable_axes={"params": 0},
         split_rngs={"params": True},
         in_axes=broadcast,
