@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mmjax import config as config_lib
 from mmjax.config import Model
 
-ENCODER = ("vit/",)
+ENCODER = ("vit/", "second_vit/")
 ENTRY = (*ENCODER, "connector/norm/", "connector/positions")  # before the first kernel
 BOTH = (*ENCODER, "connector/")
 CONSTANT = "constant"  # a kernel that is no parameter, such as pooling's
