@@ -8,10 +8,11 @@ Each kind is a run of --config in which only the connector differs, as
 `python -m mmjax.train` makes it, in a folder of its own below --workdir: stopped and
 started again, the same command goes on, and kinds that are done aren't run again. Other
 flags go to every run (name them with --name, so that they have folders of their own).
-A kind that can't make so many tokens of the encoder's patches is left out, and says why.
-With a patch size of 8 the quickstart's encoder has 8 x 8 patches: those kinds that make
-several patches one token have something to do then, and those with one token a patch
-are left out.
+
+A kind that can't make so many tokens of the encoder's patches is left out and says why.
+At a patch size of 8 the quickstart's encoder has 8 x 8 patches: kinds that make one
+token of several patches have something to do then, and those with one token a patch are
+left out.
 """
 
 import argparse

@@ -20,7 +20,7 @@ def test_the_shapes_are_honeybee_s():
     """Biases in squeeze, excitation and MLP only; squeezed from a block's inputs."""
     model = config.Model()
     model.connector.kind = "c_abstractor"
-    features = jax.ShapeDtypeStruct((1, 1, 729, 1280), jnp.float32)
+    features = jax.ShapeDtypeStruct((1, 1, 729, 1280), jnp.bfloat16)
     module = samples.module(model)
     shapes = jax.eval_shape(module.init, jax.random.key(0), features)["params"]
     sizes = {path: leaf.shape for path, leaf in optim.flatten(shapes).items()}

@@ -45,7 +45,7 @@ def test_the_default_sizes_are_blip_2_s():
     """Counted by hand; features of EVA-ViT-g, the text's own MLPs left out."""
     model = config.Model()
     model.connector = config.Connector(kind="qformer", tokens=32)
-    features = jax.ShapeDtypeStruct((1, 1, 256, 1408), jnp.float32)
+    features = jax.ShapeDtypeStruct((1, 1, 256, 1408), jnp.bfloat16)
     module = samples.module(model)
     shapes = jax.eval_shape(module.init, jax.random.key(0), features)["params"]
     square, mlp, norm = 768 * 768 + 768, 2 * 768 * 3072 + 3072 + 768, 2 * 768
