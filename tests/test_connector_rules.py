@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs import quickstart
 from mmjax import config as config_lib
 from mmjax import connector_rules, validation
 
@@ -89,3 +90,10 @@ def test_a_number_of_tokens_below_one_is_one_problem_of_its_own():
     made = model(kind="c_abstractor", tokens=-4)
     with pytest.raises(ValueError, match="tokens=-4: must be positive"):
         validation.validate(config_lib.Config(model=made))
+
+
+@pytest.mark.parametrize("kind", config_lib.CONNECTORS)
+def test_the_quickstart_makes_16_tokens_with_each_kind_by_its_flag_alone(kind):
+    config = quickstart.get_config()
+    config.model.connector.kind, config.model.connector.tokens = kind, 16
+    validation.validate(config)

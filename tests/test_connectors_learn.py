@@ -25,7 +25,16 @@ def made(tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize("kind", config_lib.CONNECTORS)
+QUICK = "c_abstractor"  # the others run in .ci/full
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind == QUICK else pytest.mark.slow)
+        for kind in config_lib.CONNECTORS
+    ],
+)
 def test_the_loss_falls_and_every_parameter_of_the_connector_moves(made, kind):
     made.model.connector = connector_samples.model(kind, tokens=16).connector
     validation.validate(made)
