@@ -66,6 +66,14 @@ def test_a_broken_rule_names_field_value_and_rule(field, value, says):
     assert says in broken(**{field: value})
 
 
+@pytest.mark.parametrize(
+    ("kind", "tokens"), [("mlp", 144), ("average_pool", 143), ("pixel_shuffle", 144)]
+)
+def test_a_connector_says_how_many_tokens_it_can_make(kind, tokens):
+    message = broken(model__connector__kind=kind, model__connector__tokens=tokens)
+    assert f"model.connector.tokens={tokens}" in message
+
+
 def test_the_schedule_must_ascend():
     change = config_lib.WeightChange
     schedule = (change(20, (1, 0, 0)), change(10, (0, 1, 0)))

@@ -38,7 +38,7 @@ def fan_in(inputs: int, gain: float = 1.0) -> Callable:
 
 
 def rematted(block: type[nn.Module], remat: str) -> type[nn.Module]:
-    """The block, of which the backward pass keeps what REMATS says."""
+    """The block, with what its backward pass keeps: `remat` is a key of REMATS."""
     policy = REMATS[remat]
     if policy is None:
         return block
@@ -51,9 +51,10 @@ def stack(block: type[nn.Module], layers: int, remat: str, arguments: int) -> Ca
     A block maps (x, *arguments) to (x, None); the arguments are the same for all
     layers. `remat` is a key of REMATS: what of a layer is kept for the backward pass.
     """
+    block = rematted(block, remat)
     broadcast: Any = (nn.broadcast,) * arguments
     return nn.scan(
-        rematted(block, remat),
+        block,
         variable_axes={"params": 0},
         split_rngs={"params": True},
         in_axes=broadcast,

@@ -40,8 +40,8 @@ def test_bfloat16_means_of_equal_numbers_are_those_numbers():
 @pytest.mark.extra
 def test_windows_are_pytorch_s_for_all_small_sizes():
     torch = pytest.importorskip("torch")
-    for size in range(1, 41):
-        for places in range(1, 41):
+    for size in range(1, 28):
+        for places in range(1, 28):
             pool = torch.nn.AdaptiveAvgPool1d(places)
             theirs = pool(torch.eye(size)[None])[0].numpy().T
             ours = pooling.windows(size, places)
