@@ -78,7 +78,7 @@ def train(
     ]  # fmt: skip
     print(" ".join(command), flush=True)
     log = folder / "log.txt"
-    with log.open("a") as output:
+    with log.open("w") as output:
         ended = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT)
     if ended.returncode == 0:
         return True
