@@ -17,7 +17,10 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu")
 ATTENTIONS = ("blocked", "reference")
 GATES = ("gelu_tanh", "silu")
 ROPE_SCALINGS = ("linear", "llama3", "none", "yarn")
-CONNECTORS = ("average_pool", "mlp", "perceiver")
+CONNECTORS = (
+    "average_pool", "c_abstractor", "linear", "mlp", "perceiver", "pixel_shuffle",
+    "qformer", "token_concat",
+)  # fmt: skip
 DTYPES = ("bfloat16", "float32")
 REMATS = ("none", "dots", "full")
 VIT_NORMS = ("layer", "rms")
@@ -78,6 +81,27 @@ class SecondViT(ViT):
 
 
 @dataclasses.dataclass
+class CAbstractor:
+    """Sizes of Honeybee's convolutional connector; defaults are its code's."""
+
+    width: int = 1024  # channels of the convolutions
+    depth: int = 3  # blocks before the pooling, and as many after it
+    se_ratio: float = 0.25  # squeezed channels of a block, as a share of its inputs'
+
+
+@dataclasses.dataclass
+class QFormer:
+    """Sizes of BLIP-2's querying transformer; defaults are its BERT base."""
+
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp_width: int = 3072
+    cross_every: int = 2  # of so many layers the first attends to the patches too
+    norm_eps: float = 1e-12
+
+
+@dataclasses.dataclass
 class Connector:
     """What turns patch features into image tokens of the decoder's width."""
 
@@ -87,6 +111,15 @@ class Connector:
     tokens: int = 144  # image tokens of one image (Q)
     depth: int = 1  # blocks of the perceiver
     heads: int = 16  # heads of the perceiver
+    queries_as_keys: bool = False  # the perceiver's queries attend to themselves too
+    # Linear layers at the end of mlp, pixel_shuffle, token_concat and c_abstractor.
+    mlp_depth: int = 2
+    # Width of one more layer before those, in widths of its input; 0: there is none.
+    mlp_expand: int = 0
+    # LayerNorm of what enters, except in perceiver (which has its own) and qformer.
+    prenorm: bool = False
+    c_abstractor: CAbstractor = dataclasses.field(default_factory=CAbstractor)
+    qformer: QFormer = dataclasses.field(default_factory=QFormer)
 
 
 @dataclasses.dataclass
@@ -409,6 +442,24 @@ def layer_stacks(decoder: Decoder) -> list[LayerStack]:
         for place in range(layers - whole)
     ]
     return groups + rest
+
+
+def squeezed(connector: CAbstractor, inputs: int) -> int:
+    """Channels that a block of the C-Abstractor with so many inputs squeezes to."""
+    return max(1, round(connector.se_ratio * inputs))
+
+
+def projection(model: Model, inputs: int) -> tuple[tuple[str, int, int], ...]:
+    """Name, inputs and outputs of the linear layers that a connector ends in.
+
+    They are up, middle_1, middle_2, ..., down; a single one is down.
+    """
+    connector, width = model.connector, model.decoder.width
+    expanded = [connector.mlp_expand * inputs] if connector.mlp_expand else []
+    widths = [inputs, *expanded, *[width] * connector.mlp_depth]
+    count = len(widths) - 1
+    names = ["up", *(f"middle_{i}" for i in range(1, count - 1)), "down"][-count:]
+    return tuple(zip(names, widths[:-1], widths[1:]))
 
 
 def decoder_parameters(decoder: Decoder) -> tuple[int, int]:

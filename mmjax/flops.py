@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from mmjax import config as config_lib
+from mmjax import connector_flops
 from mmjax.config import Model, ViT
 
 COMPONENTS: tuple[str, ...] = (
@@ -157,25 +158,9 @@ def _vit(folder: str, vit: ViT, work: Work) -> list[Product]:
 
 def _connector(model: Model, work: Work) -> list[Product]:
     """Products of the connector; its attention counts to it, not to `attention`."""
-    connector, width = model.connector, model.decoder.width
-    encoder = config_lib.encoder_width(model)
-    patches = work.images * config_lib.patches(model.vit)
-    tokens = work.images * connector.tokens
-    name, vit, both = "connector", ENCODERS, (*ENCODERS, "connector/")
-    if connector.kind == "average_pool":
-        return _kernels(name, "connector project", encoder * width, tokens, vit)
-    if connector.kind == "mlp":
-        return [
-            *_kernels(name, "connector/mlp up", encoder * width, patches, vit),
-            *_kernels(name, "connector/mlp down", width * width, patches, both),
-        ]
-    heads, depth = "connector/blocks/attention", connector.depth
-    square, pairs = depth * width * width, tokens * config_lib.patches(model.vit)
     return [
-        *_kernels(name, f"{heads} query out", square, tokens, both),
-        *_kernels(name, f"{heads} key value", depth * encoder * width, patches, both),
-        *_kernels(name, "connector/blocks/mlp up down", 4 * square, tokens, both),
-        Product(name, 4 * pairs * depth * width, "", both),
+        Product("connector", work.images * part.forward, part.kernel, part.upstream)
+        for part in connector_flops.parts(model)
     ]
 
 

@@ -10,7 +10,6 @@ def problems(model: Model, row_tokens: int) -> list[str]:
     """One line a broken rule, for rows of so many tokens."""
     return [
         *_encoder_problems(model),
-        *_connector_problems(model),
         *_decoder_problems(model),
         *_row_problems(model, row_tokens),
     ]
@@ -83,28 +82,6 @@ def _vit_problems(name: str, vit: ViT) -> list[str]:
         if len(values) != 3 or min(values) <= low:
             rule = "three numbers" if field == "mean" else "three positive numbers"
             problems.append(f"{name}.{field}={values}: must be {rule}, one a channel")
-    return problems
-
-
-def _connector_problems(model: Model) -> list[str]:
-    connector = model.connector
-    problems = []
-    tokens = f"model.connector.tokens={connector.tokens}"
-    grid, side = math.isqrt(config_lib.patches(model.vit)), math.isqrt(connector.tokens)
-    if connector.kind == "perceiver":
-        problems += divides(
-            "model.connector.heads", connector.heads,
-            "model.decoder.width", model.decoder.width,
-        )  # fmt: skip
-    if connector.kind == "mlp" and connector.tokens != grid**2:
-        problems.append(f"{tokens}: the mlp connector has one a patch, {grid**2}")
-    if connector.kind == "average_pool" and (
-        side**2 != connector.tokens or grid % side
-    ):
-        problems.append(
-            f"{tokens}: average_pool needs the square of a number that divides the "
-            f"encoder's grid of {grid} x {grid} patches"
-        )
     return problems
 
 

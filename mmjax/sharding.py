@@ -60,7 +60,25 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
         r"(vit|second_vit|connector)/blocks/mlp/(gate|up|down)/kernel",
         (P(None, _ALL, None),),
     ),
-    (r"connector/(project|mlp/up|mlp/down)/kernel", (P(_ALL, None),)),
+    (r"connector/(project|mlp/\w+)/kernel", (P(_ALL, None),)),
+    (
+        r"connector/blocks/layer_\d+/(attention|cross)/(query|key|value)/kernel",
+        (P(None, _ALL, None, None),),  # [L, E, N, H]
+    ),
+    (
+        r"connector/blocks/layer_\d+/(attention|cross)/out/kernel",  # [L, N, H, E]
+        (P(None, _ALL, None, None), P(None, None, None, _ALL)),
+    ),
+    (r"connector/blocks/layer_\d+/mlp/(up|down)/kernel", (P(None, _ALL, None),)),
+    (r"connector/entry/(expand|squeeze|excite|out|shortcut)/kernel", (P(_ALL, None),)),
+    (
+        r"connector/(before|after)/(expand|squeeze|excite|out)/kernel",  # [L, E, E]
+        (P(None, _ALL, None),),
+    ),
+    (
+        r"connector/positions|connector/(entry|before|after)/depthwise/kernel",
+        (REPLICATED,),
+    ),
     (r"(vit|second_vit)/(patch_embed/kernel|positions)", (REPLICATED,)),
     (r"(vit|second_vit)/(class_token|class_position|registers)", (REPLICATED,)),
     (r"connector/queries", (REPLICATED,)),

@@ -5,7 +5,7 @@ import math
 import re
 
 from mmjax import config as config_lib
-from mmjax import model_rules
+from mmjax import connector_rules, model_rules
 from mmjax.config import Config, Mesh, Optim
 from mmjax.model_rules import divides
 
@@ -16,6 +16,7 @@ def validate(config: Config) -> None:
         *_number_problems(config),
         *_choice_problems(config),
         *model_rules.problems(config.model, config.data.row_tokens),
+        *connector_rules.problems(config.model),
         *_mixture_problems(config),
         *_layout_problems(config),
         *_pattern_problems(config.optim),
@@ -25,6 +26,7 @@ def validate(config: Config) -> None:
 
 
 MAY_BE_ZERO = {
+    "model.connector.mlp_expand",
     "config.seed", "config.max_hours", "model.z_loss", "data.seed",
     "model.decoder.query_scale", "model.decoder.attention_softcap",
     "model.decoder.logit_softcap", "model.decoder.window",

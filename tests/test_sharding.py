@@ -68,6 +68,10 @@ def every_config() -> dict[str, config_lib.Config]:
         post_norms=True,
     )  # fmt: skip
     configs["two encoders"] = two_encoders()
+    configs["deep"] = synthetic.config()
+    configs["deep"].model.connector = config_lib.Connector(
+        kind="mlp", tokens=4, mlp_depth=3, prenorm=True
+    )
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
     return configs

@@ -32,7 +32,7 @@ def test_the_default_config_is_valid():
         ("optim__peak_lr", -1.0, "optim.peak_lr=-1.0: must be positive"),
         ("model__z_loss", -1e-4, "model.z_loss=-0.0001: must not be negative"),
         ("mesh__data", 0, "mesh.data=0"),
-        ("model__connector__kind", "resampler", "one of average_pool, mlp, perceiver"),
+        ("model__connector__kind", "resampler", "one of average_pool, c_abs"),
         ("model__dtype", "float16", "model.dtype='float16'"),
         ("model__vit__patch_size", 15, "must divide model.vit.image_size=378"),
         ("model__vit__width", 1278, "must be a multiple of 4"),
@@ -107,7 +107,7 @@ def test_a_second_encoder_has_the_grid_of_the_first_and_obeys_the_same_rules():
 
 
 @pytest.mark.parametrize(
-    ("kind", "tokens"), [("mlp", 144), ("average_pool", 143), ("average_pool", 144)]
+    ("kind", "tokens"), [("mlp", 144), ("average_pool", 143), ("pixel_shuffle", 144)]
 )
 def test_a_connector_says_how_many_tokens_it_can_make(kind, tokens):
     message = broken(model__connector__kind=kind, model__connector__tokens=tokens)

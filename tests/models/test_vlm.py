@@ -141,8 +141,8 @@ def test_a_fresh_model_guesses_evenly():
 @pytest.mark.parametrize("kind", config.CONNECTORS)
 def test_mm1_3b_has_the_size_that_the_config_says(kind):
     model = config.Model()
-    tokens = {"average_pool": 81, "mlp": 729, "perceiver": 144}[kind]
-    model.connector = config.Connector(kind=kind, tokens=tokens)
+    tokens = {"linear": 729, "mlp": 729, "pixel_shuffle": 81, "token_concat": 243}
+    model.connector = config.Connector(kind=kind, tokens=tokens.get(kind, 144))
     validation.validate(config.Config(model=model))
     shapes = jax.eval_shape(vlm.build(model).init, jax.random.key(0))
     counts = {
