@@ -129,7 +129,7 @@ def write_gemma(decoder: Decoder) -> Settings:
         **write(decoder),
         "sliding_window": decoder.window,
         "layer_types": [types[config.is_local(decoder, layer)] for layer in layers],
-        "query_pre_attn_scalar": round(scale**-2, 6),
+        "query_pre_attn_scalar": round(scale**-2),
         "attn_logit_softcapping": decoder.attention_softcap or None,
         "final_logit_softcapping": decoder.logit_softcap or None,
     }
