@@ -31,11 +31,21 @@ def load(
     loaded = {}
     for path, rule in rules.items():
         like, kind = wanted[path], np.dtype(jnp.dtype(dtype or _dtype(rule, tensors)))
-        piece = _piece(rule, tensors, like.shape, kind)
-        loaded[path] = jax.make_array_from_callback(
-            like.shape, like.sharding, piece, dtype=kind
-        )
+        loaded[path] = _array(like, _piece(rule, tensors, like.shape, kind))
     return loaded
+
+
+def _array(like: Any, piece: Piece) -> jax.Array:
+    """The array of which `piece` cuts boxes, one after the other.
+
+    (`jax.make_array_from_callback` cuts them all before it places the first.)
+    """
+    boxes = like.sharding.addressable_devices_indices_map(like.shape)
+    shards = []
+    for device, box in boxes.items():
+        shards.append(jax.device_put(piece(box), device))
+        shards[-1].block_until_ready()  # and what was cut is free
+    return jax.make_array_from_single_device_arrays(like.shape, like.sharding, shards)
 
 
 def _dtype(rule: Rule, tensors: Tensors) -> Any:

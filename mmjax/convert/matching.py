@@ -52,7 +52,8 @@ def match(
     }
     left = [name for name in theirs if name not in used]
     known = [n for n in left if any(re.fullmatch(p, n) for p in ignored)]
-    unused = [name for name in left if name not in known and allowed(name)]
+    partial = {name for path in fresh if path in table for name in table[path].names()}
+    unused = [n for n in left if n not in known and (n in partial or allowed(n))]
     lines += [
         f"{name} {list(theirs[name].shape)}: nothing of the model reads it"
         for name in left
