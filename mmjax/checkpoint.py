@@ -6,16 +6,20 @@ It exists under its own name only once all of it is on disk.
 """
 
 import contextlib
+import math
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from mmjax import config as config_lib
 from mmjax import optim
 from mmjax.step import State
+
+_WRITING = 4  # largest shards that `save_weights` holds while it writes them
 
 
 class Checkpointer:
@@ -109,7 +113,10 @@ def save_weights(path: str, params: optim.Params, meta: dict[str, Any]) -> None:
     It is there, as step 0 in the folder `path`, once all of it is on disk.
     """
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
-    with _open(_absolute(path), options) as manager:
+    # What is being written exists twice: it is bounded by a few of the largest shards.
+    largest = max(_shard_bytes(leaf) for leaf in optim.flatten(params).values())
+    writing = ocp.StandardCheckpointHandler(save_concurrent_gb=_WRITING * largest / 1e9)  # pyright: ignore[reportArgumentType]
+    with _open(_absolute(path), options, writing) as manager:
         manager.save(
             0,
             args=ocp.args.Composite(
@@ -169,11 +176,21 @@ def _reader(path: str) -> Iterator[tuple[ocp.CheckpointManager, int]]:
         yield manager, step
 
 
+def _shard_bytes(leaf: Any) -> int:
+    """Bytes of the largest part of an array that is written at once."""
+    shape = leaf.shape
+    if isinstance(leaf, jax.Array):
+        shape = leaf.sharding.shard_shape(shape)
+    return math.prod(shape) * leaf.dtype.itemsize
+
+
 def _open(
-    folder: pathlib.Path, options: ocp.CheckpointManagerOptions
+    folder: pathlib.Path,
+    options: ocp.CheckpointManagerOptions,
+    params: ocp.StandardCheckpointHandler | None = None,
 ) -> ocp.CheckpointManager:
     handlers = {
-        "params": ocp.StandardCheckpointHandler(),
+        "params": params or ocp.StandardCheckpointHandler(),
         "optimizer": ocp.StandardCheckpointHandler(),
         "meta": ocp.JsonCheckpointHandler(),
     }

@@ -118,12 +118,16 @@ def logits(model: Model, params: optim.Params, ids: np.ndarray) -> np.ndarray:
 
 
 def logits_with_images(
-    model: Model, params: optim.Params, ids: np.ndarray, images: np.ndarray
+    model: Model,
+    params: optim.Params,
+    ids: np.ndarray,
+    images: np.ndarray,
+    image_id: int = IMAGE_ID,
 ) -> np.ndarray:
-    """Our logits of one row, [T, V]; images take the places of IMAGE_ID."""
+    """Our logits of one row, [T, V]; images take the places of `image_id`."""
     row = ids.reshape(1, 1, -1).astype(np.int32)
     places = np.full(row.shape, NO_IMAGE, np.int32)
-    places[row == IMAGE_ID] = np.arange((row == IMAGE_ID).sum())
+    places[row == image_id] = np.arange((row == image_id).sum())
     batch = Batch(
         tokens_ZRT=row,
         targets_ZRT=row,
