@@ -5,16 +5,21 @@ A step's folder has three items: `params`, `optimizer` (with the step count), an
 It exists under its own name only once all of it is on disk.
 """
 
+import contextlib
+import math
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from mmjax import config as config_lib
 from mmjax import optim
 from mmjax.step import State
+
+_WRITING = 4  # largest shards that `save_weights` holds while it writes them
 
 
 class Checkpointer:
@@ -95,13 +100,66 @@ class Checkpointer:
         self._manager.close()
 
 
+class Weights(NamedTuple):
+    """What one checkpoint holds of a model: shapes and dtypes by path, and its meta."""
+
+    stored: dict[str, Any]
+    meta: dict[str, Any]
+
+
+def save_weights(path: str, params: optim.Params, meta: dict[str, Any]) -> None:
+    """Writes a checkpoint of parameters alone, of a whole model or of parts of one.
+
+    It is there, as step 0 in the folder `path`, once all of it is on disk.
+    """
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
+    # What is being written exists twice: it is bounded by a few of the largest shards.
+    largest = max(_shard_bytes(leaf) for leaf in optim.flatten(params).values())
+    writing = ocp.StandardCheckpointHandler(save_concurrent_gb=_WRITING * largest / 1e9)  # pyright: ignore[reportArgumentType]
+    with _open(_absolute(path), options, writing) as manager:
+        manager.save(
+            0,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(params),  # pyright: ignore[reportCallIssue]
+                meta=ocp.args.JsonSave(meta),
+            ),
+        )
+
+
+def look(path: str) -> Weights:
+    """What the checkpoint that `load_weights` reads holds; ValueError as there."""
+    with _reader(path) as (manager, step):
+        where = f"checkpoint {manager.directory}/{step}"
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        try:
+            stored = _stored(manager.item_metadata(step)["params"], "params")
+            return Weights(stored, manager.restore(step, args=args)["meta"])
+        except Exception as error:
+            raise ValueError(_damaged(manager, step, where, error)) from error
+
+
 def load_weights(path: str, abstract_params: optim.Params) -> optim.Params:
-    """The parameters alone, with the shardings of `abstract_params`.
+    """The parameters alone, with dtypes and shardings of `abstract_params`.
 
     `path` is the folder of a run, of its checkpoints (then the newest counts) or of one
-    checkpoint. Raises ValueError where there is none, it is damaged or it belongs to
-    another model.
+    checkpoint. One of parts of a model (`mmjax.convert import`) gives those parts, the
+    others are left out. Raises ValueError where there is none, it is damaged or it
+    belongs to another model.
     """
+    with _reader(path) as (manager, step):
+        try:
+            metadata = manager.item_metadata(step)["params"]
+            held = {name.partition("/")[0] for name in _stored(metadata, "params")}
+        except Exception as error:
+            where = f"checkpoint {manager.directory}/{step}"
+            raise ValueError(_damaged(manager, step, where, error)) from error
+        wanted = {part: t for part, t in abstract_params.items() if part in held}
+        return _restore(manager, step, {"params": wanted})["params"]
+
+
+@contextlib.contextmanager
+def _reader(path: str) -> Iterator[tuple[ocp.CheckpointManager, int]]:
+    """The manager and the step of a run, of its checkpoints or of one of them."""
     folder = _absolute(path)
     if (folder / "checkpoints").is_dir():
         folder = folder / "checkpoints"
@@ -115,14 +173,24 @@ def load_weights(path: str, abstract_params: optim.Params) -> optim.Params:
         step = manager.latest_step() if step is None else step
         if step is None:
             raise ValueError(f"{path}: holds no complete checkpoint")
-        return _restore(manager, step, {"params": abstract_params})["params"]
+        yield manager, step
+
+
+def _shard_bytes(leaf: Any) -> int:
+    """Bytes of the largest part of an array that is written at once."""
+    shape = leaf.shape
+    if isinstance(leaf, jax.Array):
+        shape = leaf.sharding.shard_shape(shape)
+    return math.prod(shape) * leaf.dtype.itemsize
 
 
 def _open(
-    folder: pathlib.Path, options: ocp.CheckpointManagerOptions
+    folder: pathlib.Path,
+    options: ocp.CheckpointManagerOptions,
+    params: ocp.StandardCheckpointHandler | None = None,
 ) -> ocp.CheckpointManager:
     handlers = {
-        "params": ocp.StandardCheckpointHandler(),
+        "params": params or ocp.StandardCheckpointHandler(),
         "optimizer": ocp.StandardCheckpointHandler(),
         "meta": ocp.JsonCheckpointHandler(),
     }

@@ -6,7 +6,9 @@ that a config obeys are in `mmjax.validation`.
 """
 
 import dataclasses
+import json
 import math
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -494,6 +496,17 @@ def to_dict(config: Config) -> dict:
 def from_dict(values: dict) -> Config:
     """The config that `to_dict` wrote (also after a trip through JSON)."""
     return _build(Config, values)
+
+
+def read_model(folder: str) -> Model:
+    """The model that a folder of `mmjax.convert import` holds, for config files.
+
+    Parts that it doesn't hold have the defaults of `Model`.
+    """
+    path = pathlib.Path(folder) / "model.json"
+    if not path.is_file():
+        raise ValueError(f"{folder}: holds no imported model, model.json is missing")
+    return _build(Model, json.loads(path.read_text()))
 
 
 def _build(kind: type, values: dict):
