@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from data_pipelines import (
     column_cache,
+    crops,
     deadline,
     loader,
     machine,
@@ -204,6 +205,15 @@ class Pipeline:
             for group in self.plan.rows_of(step)
         ]
 
+    def image_crops(self, step: int, number: int) -> list[list[int]]:
+        """Crops of each image in a row of a batch, by segment, in reading order."""
+        z, r = divmod(number, self._materials.shape.rows)
+        planned = self.plan.group(step, z)[r]
+        return [
+            materialize.image_crops(self._corpus(source).documents, chunk)
+            for source, chunk in zip(planned.of_chunks(), planned.row.chunks)
+        ]
+
     def kind(self, source: int, document: int) -> str:
         """The kind of a document."""
         documents = self._corpus(source).documents
@@ -266,7 +276,8 @@ def _open(
         )
     whole = GlobalPlan(config, plans, finite, limit, known, cache)
     shape = stream.shape_of(config, whole.capacity)
-    materials = Materials(shape, tokenizer, tuple(corpora), mask)
+    recipe = crops.recipe(config.model)
+    materials = Materials(shape, tokenizer, tuple(corpora), recipe, mask)
     reading = Reading(data.threads, data.workers, data.prefetch)
     borne = Limits(data.max_bad_share, data.max_bad_in_a_row)
     return Pipeline(whole, materials, reading, None if finite else borne)
