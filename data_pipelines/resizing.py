@@ -88,6 +88,9 @@ def letterbox(
     1 x 10,000 pixels it would have 10^8.
     """
     height, width, _ = pixels_hwc.shape
+    if height == width:
+        interpolation(pixels_hwc, out_hwc, None)
+        return
     side, longest = len(out_hwc), max(height, width)
     wide = width == longest
     strip_hwc = np.empty((height, side, 3) if wide else (side, width, 3), np.uint8)
