@@ -2,6 +2,7 @@
 
 import functools
 import json
+import mmap
 import os
 import pathlib
 import shutil
@@ -85,6 +86,18 @@ def load(folder: pathlib.Path, key: str = "") -> Documents:
     if lengths != {segments} or {len(arrays[n]) for n in _ARRAYS[5:]} != {count}:
         raise ValueError(f"{folder}: columns of different lengths; remove the folder")
     return documents
+
+
+def release(documents: Documents) -> None:
+    """Unmaps what was read of the columns of segments, which are the large ones.
+
+    The pages are mapped again when they are read again; without it, looking at few
+    documents here and there ends with the whole files in the memory of each process.
+    """
+    for name in _ARRAYS[:5]:
+        source = getattr(documents, name).base
+        if isinstance(source, np.memmap) and isinstance(source.base, mmap.mmap):
+            source.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _move(part: pathlib.Path, folder: pathlib.Path) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from data_pipelines import chunks, plan_cache, shuffle, windows
+from data_pipelines import chunks, columns, plan_cache, shuffle, windows
 from data_pipelines.chunks import SLOTS, STATS, Documents, Layout
 from data_pipelines.memo import Memo, RunningTotal
 from data_pipelines.windows import Row, Window
@@ -225,6 +225,9 @@ def _measure_part(
 ) -> np.ndarray:
     """Rows and STATS of the windows from `first` on, int64 [windows, ...]."""
     stop = min(first + _PART, facts.windows)
-    numbers = (facts.numbers(epoch, window) for window in range(first, stop))
-    sizes = [windows.measure(documents, found, facts.layout) for found in numbers]
+    sizes = []
+    for window in range(first, stop):
+        numbers = facts.numbers(epoch, window)
+        sizes.append(windows.measure(documents, numbers, facts.layout))
+        columns.release(documents)
     return np.array([[s.rows, *s.stats.tolist()] for s in sizes], np.int64)

@@ -80,12 +80,22 @@ def measure(documents: Documents, numbers: np.ndarray, layout: Layout) -> Sizes:
     """The sizes of the window of these documents, exactly those of `pack`."""
     found = _totals(documents, numbers)
     sizes, slots = (found[name].astype(np.int64) for name in ("positions", "slots"))
-    large = _large(found, layout)
+    large, tokens = _large(found, layout), layout.row_tokens
+    counts = -(-sizes // tokens)  # as text is cut, which takes no look at its segments
+    pictured = large[found["images"][large] > 0]
+    table = None
+    if len(pictured):
+        table = _cut(documents, numbers[pictured], layout)
+        counts[pictured] = np.diff(table.first)
     if len(large):
-        table = _cut(documents, numbers[large], layout)
-        counts, places = _places(len(numbers), large, table)
-        sizes, slots = np.repeat(sizes, counts), np.repeat(slots, counts)
-        sizes[places], slots[places] = table.sums[:, POSITIONS], table.sums[:, SLOTS]
+        first = np.cumsum(counts) - counts
+        within = np.arange(counts.sum()) - np.repeat(first, counts)
+        sizes = np.minimum(np.repeat(sizes, counts) - within * tokens, tokens)
+        slots = np.repeat(slots, counts)
+        if table is not None:
+            places = chunks.ranges(first[pictured], counts[pictured])
+            sizes[places] = table.sums[:, POSITIONS]
+            slots[places] = table.sums[:, SLOTS]
     row_of = packing.best_fit(sizes, slots, layout.row_tokens, layout.max_images)
     return Sizes(int(row_of.max()) + 1, chunks.stats(found))
 
