@@ -39,7 +39,7 @@ PEAKS = {
 class Work(NamedTuple):
     """What a step computes on; the last two are exact where lengths are known."""
 
-    images: float  # real ones
+    images: float  # real ones; each crop of a tiled image counts
     positions: float  # that hold a document's token
     pairs: float  # (query, key) of causal attention, summed over chunks
 
