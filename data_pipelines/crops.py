@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipelines import resizing
-from data_pipelines.resizing import Colour, Interpolation, Pixels, Sides
+from data_pipelines.resizing import Colour, Pixels, Sides
 from mmjax import config as config_lib
 from mmjax import tiling
 from mmjax.config import Model
@@ -60,12 +60,45 @@ def count(grid: Grid) -> int:
 
 def write(pixels_hwc: Pixels, recipe: Recipe, grid: Grid, out_Chwc: Crops) -> None:
     """Writes the crops of an image: the whole one, then its tiles in reading order."""
+    TILINGS[recipe.tiling](pixels_hwc, recipe, grid, out_Chwc)
+
+
+def _whole(pixels_hwc: Pixels, recipe: Recipe, out_hwc: Pixels) -> None:
+    """The image as a square."""
     interpolation = resizing.INTERPOLATIONS[recipe.interpolation]
-    resize = resizing.RESIZES[recipe.resize]
-    resize(pixels_hwc, out_Chwc[0], interpolation, recipe.colour)
-    if grid != NO_TILES:
-        canvas_hwc = CANVASES[recipe.tiling](pixels_hwc, recipe, grid, interpolation)
-        out_Chwc[1:] = tiles(canvas_hwc, grid)
+    resizing.RESIZES[recipe.resize](pixels_hwc, out_hwc, interpolation, recipe.colour)
+
+
+def _none(pixels_hwc: Pixels, recipe: Recipe, grid: Grid, out_Chwc: Crops) -> None:
+    """The image as a square, alone."""
+    _whole(pixels_hwc, recipe, out_Chwc[0])
+
+
+def _mm1(pixels_hwc: Pixels, recipe: Recipe, grid: Grid, out_Chwc: Crops) -> None:
+    """The image as a large square, which is shrunk, and cut into tiles."""
+    side = grid[0] * recipe.size
+    canvas_hwc = np.empty((side, side, 3), np.uint8)
+    _whole(pixels_hwc, recipe, canvas_hwc)
+    resizing.INTERPOLATIONS[recipe.interpolation](canvas_hwc, out_Chwc[0], None)
+    out_Chwc[1:] = tiles(canvas_hwc, grid)
+
+
+def _anyres(pixels_hwc: Pixels, recipe: Recipe, grid: Grid, out_Chwc: Crops) -> None:
+    """The image as a square, and with its own aspect amid black, cut into tiles."""
+    _whole(pixels_hwc, recipe, out_Chwc[0])
+    height, width, _ = pixels_hwc.shape
+    sides = (grid[0] * recipe.size, grid[1] * recipe.size)
+    fitted = resizing.fitted_sides(height, width, sides)
+    inside_hwc = np.empty((*fitted, 3), np.uint8)
+    resizing.INTERPOLATIONS[recipe.interpolation](pixels_hwc, inside_hwc, None)
+    out_Chwc[1:] = tiles(resizing.padded(inside_hwc, sides, BLACK), grid)
+
+
+TILINGS: dict[str, Callable[[Pixels, Recipe, Grid, Crops], None]] = {
+    "none": _none,
+    "mm1": _mm1,
+    "anyres": _anyres,
+}
 
 
 def tiles(canvas_hwc: Pixels, grid: Grid) -> Crops:
@@ -75,35 +108,6 @@ def tiles(canvas_hwc: Pixels, grid: Grid) -> Crops:
     size = (height // rows, width // columns)
     cut = canvas_hwc.reshape(rows, size[0], columns, size[1], channels)
     return cut.transpose(0, 2, 1, 3, 4).reshape(rows * columns, *size, channels)
-
-
-def _square(
-    pixels_hwc: Pixels, recipe: Recipe, grid: Grid, interpolation: Interpolation
-) -> Pixels:
-    """MM1's canvas: the whole image again, as the same square, but larger."""
-    side = grid[0] * recipe.size
-    canvas_hwc = np.empty((side, side, 3), np.uint8)
-    resize = resizing.RESIZES[recipe.resize]
-    resize(pixels_hwc, canvas_hwc, interpolation, recipe.colour)
-    return canvas_hwc
-
-
-def _fitted(
-    pixels_hwc: Pixels, recipe: Recipe, grid: Grid, interpolation: Interpolation
-) -> Pixels:
-    """LLaVA-NeXT's canvas: the image with its own aspect, in the middle of black."""
-    height, width, _ = pixels_hwc.shape
-    sides = (grid[0] * recipe.size, grid[1] * recipe.size)
-    fitted = resizing.fitted_sides(height, width, sides)
-    inside_hwc = np.empty((*fitted, 3), np.uint8)
-    interpolation(pixels_hwc, inside_hwc, None)
-    return resizing.padded(inside_hwc, sides, BLACK)
-
-
-CANVASES: dict[str, Callable[[Pixels, Recipe, Grid, Interpolation], Pixels]] = {
-    "mm1": _square,
-    "anyres": _fitted,
-}
 
 
 def largest(recipe: Recipe, grid: Grid, height: int, width: int) -> Sides:

@@ -6,6 +6,7 @@ import pytest
 import synthetic
 import tiny_run
 
+from data_pipelines import pipeline
 from data_pipelines.prepare import sample_world
 from mmjax import config, dry_run, train
 from mmjax.config import Preprocessing
@@ -44,6 +45,6 @@ def test_a_dry_run_counts_images_and_compares_no_row_with_mm1s(made):
         data=config.Data(**{**vars(made.data), "row_tokens": 128}),
         model=made.model,
     )
-    text = "\n".join(dry_run._mixture(made, dry_run._open(made)[0]))
+    text = "\n".join(dry_run._mixture(made, pipeline.open(made)))
     assert "token fill" in text
     assert "MM1's own rows" not in text

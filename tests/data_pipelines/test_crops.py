@@ -61,7 +61,7 @@ def stitched(tiles_Chwc: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def test_the_names_are_those_of_the_config():
-    assert ("none", *crops.CANVASES) == config_lib.TILINGS
+    assert tuple(crops.TILINGS) == config_lib.TILINGS
     model = config_lib.Model()
     assert crops.recipe(model) == crops.Recipe(378, colour=(122, 116, 104))
     assert crops.grid(crops.recipe(model), 640, 480) == crops.NO_TILES
@@ -94,7 +94,8 @@ def test_tiles_laid_side_by_side_are_the_whole_image_resized(
             square = resizing.RESIZES[resize]
             square(pixels_hwc, expected, function, recipe.colour)
         else:
-            sides = resizing.fitted_sides(*pixels_hwc.shape[:2], canvas.shape[:2])
+            within = (rows * SIDE, columns * SIDE)
+            sides = resizing.fitted_sides(size[1], size[0], within)
             inside = np.zeros((*sides, 3), np.uint8)
             function(pixels_hwc, inside, None)
             top, left = (rows * SIDE - sides[0]) // 2, (columns * SIDE - sides[1]) // 2
@@ -104,8 +105,22 @@ def test_tiles_laid_side_by_side_are_the_whole_image_resized(
         apart = np.abs(canvas.astype(int) - expected).mean()
         assert apart <= (3 if shrunk else 0)
         whole = np.zeros_like(first_hwc)
-        resizing.RESIZES[resize](pixels_hwc, whole, function, recipe.colour)
+        seen_hwc = canvas if tiling == "mm1" else pixels_hwc
+        resizing.RESIZES[resize](seen_hwc, whole, function, recipe.colour)
         assert np.abs(first_hwc.astype(int) - whole).mean() <= (3 if shrunk else 0)
+
+
+@pytest.mark.parametrize("interpolation", config_lib.INTERPOLATIONS)
+@pytest.mark.parametrize("resize", config_lib.IMAGE_RESIZES)
+def test_the_whole_image_of_mm1_is_nearly_what_it_is_without_tiles(
+    resize, interpolation
+):
+    for size in ((300, 300), (500, 120), (700, 650)):
+        data = encoded(picture(*size), "PNG")
+        tiled = recipe_of(resize, interpolation)
+        plain = tiled._replace(tiling="none", grids=())
+        one, other = (decoded(data, how, size)[0] for how in (tiled, plain))
+        assert np.abs(one.astype(int) - other).mean() < 2
 
 
 def test_crops_are_the_whole_first_then_tiles_in_reading_order():

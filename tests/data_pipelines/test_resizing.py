@@ -18,7 +18,9 @@ def photo(width: int, height: int) -> np.ndarray:
     """Coarse and fine structure, as a photo has."""
     rng = np.random.default_rng(width * 1000 + height)
     coarse = rng.integers(0, 256, (5, 5, 3)).astype(np.uint8)
-    large = PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.BICUBIC)
+    large = PIL.Image.fromarray(coarse).resize(
+        (width, height), PIL.Image.Resampling.BICUBIC
+    )
     return (0.8 * np.asarray(large) + rng.uniform(0, 51, (height, width, 3))).astype(
         np.uint8
     )

@@ -179,8 +179,8 @@ def test_a_document_gives_the_same_alone_as_packed_with_others(config):
         at = 0
         for segment, chunk in enumerate(planned.row.chunks, start=1):
             length = chunk.stop - chunk.start
-            documents = opened._materials.corpora[planned.source].documents
-            used = sum(materialize.image_crops(documents, chunk))
+            corpus = opened._corpus(planned.source)
+            used = sum(materialize.image_crops(corpus.documents, chunk))
             row = PlannedRow(planned.source, Row((chunk,), length, used))
             alone, _ = assembled(opened, [row], used)
             here = slice(at, at + length)
