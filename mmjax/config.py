@@ -282,15 +282,10 @@ def image_cost(model: Model, width: np.ndarray, height: np.ndarray) -> ImageCost
 
     Every crop of an image is one slot and `connector.tokens` positions.
     """
-    slots = 1 + image_grid(model, width, height).prod(axis=-1, dtype=np.int32)
-    return ImageCost(slots, slots * np.int32(model.connector.tokens))
-
-
-def image_grid(model: Model, width: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Rows and columns of tiles of each image, int32 [..., 2]; 0 and 0 for no tiles."""
     grids = grids_of(model.preprocessing) or ((0, 0),)
-    chosen = tiling.choose(grids, model.vit.image_size, width, height)
-    return np.array(grids, np.int32)[chosen]
+    crops = np.array([1 + rows * columns for rows, columns in grids], np.int32)
+    slots = crops[tiling.choose(grids, model.vit.image_size, width, height)]
+    return ImageCost(slots, slots * np.int32(model.connector.tokens))
 
 
 def grids_of(preprocessing: Preprocessing) -> tuple[tiling.Grid, ...]:

@@ -57,6 +57,20 @@ def test_a_single_grid_is_taken_whatever_the_size():
     assert not tiling.choose(((2, 2),), 336, sides, sides[::-1]).any()
 
 
+def test_many_images_are_told_as_one_by_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    sides = rng.integers(1, 2000, (2, 3, 5))
+    whole = tiling.choose(LLAVA_NEXT, 336, *sides)
+    monkeypatch.setattr(tiling, "_PART", 4)
+    np.testing.assert_array_equal(tiling.choose(LLAVA_NEXT, 336, *sides), whole)
+    assert whole.shape == (3, 5)
+    alone = [
+        int(tiling.choose(LLAVA_NEXT, 336, *pair))
+        for pair in zip(*sides.reshape(2, -1))
+    ]
+    assert whole.ravel().tolist() == alone
+
+
 def test_every_tiling_has_its_grids():
     assert ("none", *tiling.GRIDS) == config_lib.TILINGS
 
