@@ -19,11 +19,10 @@ Interpolation = Callable[[Pixels, Pixels, Box | None], None]
 
 
 def area(pixels_hwc: Pixels, out_hwc: Pixels, box: Box | None = None) -> None:
-    """Shrinks by averaging areas, enlarges bicubically; a box is rounded to pixels."""
+    """Shrinks by averaging areas, enlarges bicubically."""
     if box is not None:
-        top, left, bottom, right = (round(edge) for edge in box)
-        bottom, right = max(bottom, top + 1), max(right, left + 1)
-        pixels_hwc = pixels_hwc[top:bottom, left:right]
+        _area_of_part(pixels_hwc, out_hwc, box)
+        return
     height, width, _ = pixels_hwc.shape
     tall, wide, _ = out_hwc.shape
     grows = height < tall or width < wide
@@ -33,6 +32,27 @@ def area(pixels_hwc: Pixels, out_hwc: Pixels, box: Box | None = None) -> None:
         pixels_hwc = cv2.resize(pixels_hwc, inside, interpolation=cv2.INTER_AREA)
     method = cv2.INTER_CUBIC if grows else cv2.INTER_AREA
     cv2.resize(pixels_hwc, (wide, tall), dst=out_hwc, interpolation=method)
+
+
+def _area_of_part(pixels_hwc: Pixels, out_hwc: Pixels, box: Box) -> None:
+    """A part whose edges may lie between pixels: more is resized, and then cut.
+
+    What is further from it than its own sides is left out: a line of 10,000 pixels,
+    enlarged whole, would be a plane of 10,000 x 10,000.
+    """
+    top, left, bottom, right = box
+    tall, wide, _ = out_hwc.shape
+    down, across = (bottom - top) / tall, (right - left) / wide
+    low, start = max(0, int(2 * top - bottom)), max(0, int(2 * left - right))
+    near_hwc = pixels_hwc[low : int(2 * bottom - top) + 1]
+    near_hwc = near_hwc[:, start : int(2 * right - left) + 1]
+    height, width, _ = near_hwc.shape
+    sides = (max(tall, round(height / down)), max(wide, round(width / across)))
+    whole_hwc = np.empty((*sides, 3), np.uint8)
+    area(near_hwc, whole_hwc)
+    y, x = round((top - low) / down), round((left - start) / across)
+    y, x = min(y, sides[0] - tall), min(x, sides[1] - wide)
+    out_hwc[...] = whole_hwc[y : y + tall, x : x + wide]
 
 
 def _pillow(method: PIL.Image.Resampling) -> Interpolation:
