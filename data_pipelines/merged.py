@@ -4,7 +4,7 @@ Documents of all sources are drawn in the ratio of the weights, exactly at every
 of the sequence; so many of them as a window has are packed together, whatever source
 they are from, so at every row the ratio is right to within one window. Each source goes
 through its own shuffle, epoch after epoch. A change of weights holds from the first
-window on whose first row the change has come.
+window on whose first row the change has come: up to a window late, each time.
 
 Windows depend on those before them by a few numbers alone, which are kept.
 """
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines import chunks, shuffle, windows
-from data_pipelines.chunks import SLOTS, STATS, Documents, Layout
+from data_pipelines import index_columns, shuffle, totals, windows
+from data_pipelines.chunks import Layout
+from data_pipelines.index_columns import SLOTS, STATS, Documents
 from data_pipelines.memo import Chain, Memo
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
@@ -72,7 +73,7 @@ class MergedPlan:
         none = (0,) * len(plans)
         first = State(0, 0, none, 0, 0, ((0,) * len(STATS),) * len(plans))
         self._first = first if state is None else _read(state)
-        self._states = Chain(self._first, self._after)
+        self._states = Chain([self._first], self._after)
         self._window = Memo(self._pack, 256)
 
     def row(self, k: int) -> tuple[tuple[int, ...], Row]:
@@ -145,7 +146,7 @@ class MergedPlan:
         assert found is not None
         rows = windows.measure(documents, np.arange(len(found)), self.layout).rows
         stats = [
-            tuple((np.array(before) + chunks.stats(found[sources == s])).tolist())
+            tuple((np.array(before) + totals.stats(found[sources == s])).tolist())
             for s, before in enumerate(state.stats)
         ]
         counts = np.bincount(sources, minlength=len(self.plans))
@@ -224,9 +225,9 @@ def _together(
     for source, plan in enumerate(plans):
         here = np.flatnonzero(sources == source)
         if plan is not None and len(here):
-            parts.append(chunks.take(plan.documents, numbers[here]))
+            parts.append(index_columns.take(plan.documents, numbers[here]))
             places.append(here)
-    whole = chunks.join(parts)
+    whole = index_columns.join(parts)
     order = np.empty(len(sources), np.int64)
     order[np.concatenate(places)] = np.arange(len(sources))
-    return chunks.take(whole, order)
+    return index_columns.take(whole, order)

@@ -9,7 +9,7 @@ import small_world
 from data_pipelines import crops, images, materialize, pipeline, stream
 from data_pipelines.buffers import Recycler
 from data_pipelines.inspect import rows, rows_page
-from data_pipelines.pools import EMPTY, PlannedRow
+from data_pipelines.mixed import EMPTY, PlannedRow
 from data_pipelines.records import Image, Text
 from data_pipelines.windows import Row
 from mmjax.batch import NO_IMAGE, Share
