@@ -67,6 +67,11 @@ def test_the_names_are_those_of_the_config():
     assert crops.grid(crops.recipe(model), 640, 480) == crops.NO_TILES
 
 
+def test_margins_have_the_encoders_mean_colour():
+    model = config_lib.Model(vit=config_lib.ViT(mean=(0.5, 0.25, 1.0)))
+    assert crops.recipe(model).colour == (127, 63, 255)
+
+
 @pytest.mark.parametrize("tiling", config_lib.TILINGS)
 def test_an_image_has_as_many_crops_as_the_plan_reckons_with(tiling):
     model = config_lib.Model(preprocessing=config_lib.Preprocessing(tiling=tiling))
