@@ -86,7 +86,7 @@ def table(photos: Iterable[Photo], setup: Setup, rounds: int) -> Iterator[str]:
             loader.write(known, own)
     found: dict[str, list[Result]] = {name: [] for name in ready}
     turns = [n for k in range(rounds) for n in _turned(list(ready), k)]
-    for name in tqdm.tqdm(turns, desc="loaders", delay=5):
+    for name in tqdm.tqdm(turns, desc="loaders", delay=5, disable=None):
         found[name].append(_measure(name, ready[name], min(rounds, _STARTS)))
     yield "| loader | images/s | tokens/s | first batch, s | resume, s | MB | state |"
     yield "|---|---|---|---|---|---|---|"

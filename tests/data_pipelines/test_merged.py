@@ -75,7 +75,6 @@ def random_weights(rng, sources):
 @pytest.mark.parametrize("sources", [2, 3, 4, 5, 6])
 @pytest.mark.parametrize("seed", range(10))
 def test_across_changes_every_prefix_is_within_one_window(six, sources, seed):
-    """Of the weights that the windows are drawn by: those at their first rows."""
     rng = np.random.default_rng(100 * sources + seed)
     steps = np.unique(rng.integers(1, 30, 5)).tolist()
     lists = [random_weights(rng, sources) for _ in (0, *steps)]
@@ -84,12 +83,35 @@ def test_across_changes_every_prefix_is_within_one_window(six, sources, seed):
     starts = [0, *(6 * step for step in steps)]
     exact = last = np.zeros(sources)
     for k in range(250):
-        _, first, *_ = plan.known(k)
-        weights = lists[bisect.bisect_right(starts, first) - 1]
+        weights = lists[bisect.bisect_right(starts, k) - 1]
         now = plan.sums_before(k + 1)[:, STATS.index("documents")]
         exact = exact + (now - last).sum() * np.array(weights) / sum(weights)
         assert np.abs(now - exact).max() <= LAYOUT.window
         last = now
+
+
+def test_what_changes_left_behind_is_made_good(six):
+    """Each change to (9, 1) comes a row after a window began, and back at an end."""
+    changes, row = [], 0
+    for _ in range(5):
+        row = window_from(six, changes, row)
+        changes.append(WeightChange(row + 1, (9, 1)))
+        row = window_from(six, changes, window_from(six, changes, row + 1) + 1)
+        changes.append(WeightChange(row, (1, 9)))
+    plan = MergedPlan(six[:2], (1, 9), changes)
+    steps = [change.step for change in changes]
+    exact = 0
+    for k in range(row + 40):
+        now, then = (plan.sums_before(n)[:, 0] for n in (k, k + 1))
+        share = 0.9 if bisect.bisect_right(steps, k) % 2 else 0.1
+        exact += (then - now).sum() * share
+        assert abs(then[0] - exact) <= LAYOUT.window
+
+
+def window_from(six, changes, row):
+    """The first row from this one on with which a window begins."""
+    plan = MergedPlan(six[:2], (1, 9), changes)
+    return next(k for k in range(row, 9999) if plan.known(k)[1] == k)
 
 
 def test_each_source_is_gone_through_whole_before_it_begins_again():

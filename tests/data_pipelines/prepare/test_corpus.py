@@ -267,7 +267,7 @@ def test_datasets_of_lists_are_prepared_in_the_parts_they_say(tmp_path):
     output = tmp_path / "out"
     recipe = Recipe(heldout=0.0)
     corpus.prepare(_request(files, output, recipe=recipe), _quiet)
-    reader = shards.ShardReader(output / "instructions" / "train")
+    reader = ShardReader(output / "instructions" / "train")
     found = [reader.document(n) for n in range(len(reader))]
     said = sorted(document.segments[-1].text for document in found)
     assert said[2:] == [f" Thing {n}." for n in range(4, 8)]
