@@ -9,9 +9,12 @@ import dataclasses
 import json
 import math
 import pathlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from mmjax import tiling
 
 # The alternatives that a field may name. The code that implements them is a dict of
 # functions with the same keys, checked against these by a test.
@@ -32,6 +35,9 @@ RESIZES = ("linear", "cubic", "torch_bicubic")
 UNITS = ("row", "loss_token", "document")
 EPOCH_POLICIES = ("warn", "stop")
 BAD_RECORDS = ("stop", "mask")
+IMAGE_RESIZES = ("warp", "crop", "letterbox")
+INTERPOLATIONS = ("area", "bicubic", "bilinear", "lanczos")
+TILINGS = ("none", "mm1", "anyres")
 
 
 @dataclasses.dataclass
@@ -176,6 +182,20 @@ class Decoder:
 
 
 @dataclasses.dataclass
+class Preprocessing:
+    """How an encoded image becomes the square crops that the encoder sees."""
+
+    # How a whole image becomes a square, one of IMAGE_RESIZES: warped to it; its middle
+    # alone (CLIP); padded to a square with the encoder's mean colour (LLaVA's "pad").
+    resize: str = "warp"
+    interpolation: str = "area"  # one of INTERPOLATIONS; the others are Pillow's
+    tiling: str = "none"  # what is seen besides the whole image: one of TILINGS
+    # (rows, columns) of tiles that `anyres` chooses from, `mm1` has one; empty: those
+    # of MM1 (2 x 2) and of LLaVA-NeXT.
+    grids: tuple[tuple[int, int], ...] = ()
+
+
+@dataclasses.dataclass
 class Model:
     """Encoder, connector and decoder, and how they are computed."""
 
@@ -183,6 +203,7 @@ class Model:
     second_vit: SecondViT = dataclasses.field(default_factory=SecondViT)
     connector: Connector = dataclasses.field(default_factory=Connector)
     decoder: Decoder = dataclasses.field(default_factory=Decoder)
+    preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
     dtype: str = "bfloat16"  # of activations; parameters and reductions are float32
     attention: str = "blocked"  # backend of the decoder's attention: one of ATTENTIONS
     attention_block: int = 512  # tokens of a query block of the blocked backend
@@ -238,7 +259,9 @@ class Data:
     rows_per_pool: int = 16  # R, the rows that share one pool of images
     pool_capacity: int = 0  # C, image slots of a group; 0: auto, the fewest that fit
     pool_multiple: int = 16  # auto capacities are multiples of this
-    max_images_per_row: int = 0  # 0: no limit of its own (a row fits its pool anyway)
+    # In slots: a tiled image counts as its crops. 0: no limit of its own (a row fits
+    # its pool anyway).
+    max_images_per_row: int = 0
     pack_window: int = 2048  # documents that are packed together
     block_batches: int = 32  # batches whose rows are dealt to pools together
     threads: int = 8  # that read, decode and tokenize
@@ -364,16 +387,37 @@ class ImageCost(NamedTuple):
 def image_cost(model: Model, width: np.ndarray, height: np.ndarray) -> ImageCost:
     """Slots and positions of images of the given sizes (arrays of pixels, same shape).
 
-    Every image is one slot and `connector.tokens` positions, whatever its size.
+    Every crop of an image is one slot and `connector.tokens` positions.
     """
-    shape = np.broadcast_shapes(np.shape(width), np.shape(height))
-    ones = np.ones(shape, np.int32)
-    return ImageCost(ones, ones * model.connector.tokens)
+    grids = grids_of(model.preprocessing) or ((0, 0),)
+    crops = np.array([1 + rows * columns for rows, columns in grids], np.int32)
+    slots = crops[tiling.choose(grids, model.vit.image_size, width, height)]
+    return ImageCost(slots, slots * np.int32(model.connector.tokens))
 
 
-def image_cost_facts(model: Model) -> tuple[int, ...]:
+def grids_of(preprocessing: Preprocessing) -> tuple[tiling.Grid, ...]:
+    """The grids of tiles that an image may be cut into; empty without tiling."""
+    if preprocessing.tiling == "none":
+        return ()
+    return preprocessing.grids or tiling.GRIDS[preprocessing.tiling]
+
+
+def pad_colour(model: Model) -> tuple[int, int, int]:
+    """The encoder's mean colour, in 0 to 255, as LLaVA rounds it."""
+    red, green, blue = (int(255 * mean) for mean in model.vit.mean)
+    return red, green, blue
+
+
+def most_crops(model: Model) -> int:
+    """Crops of an image, and so pool slots, at most."""
+    sizes = [rows * columns for rows, columns in grids_of(model.preprocessing)]
+    return 1 + max(sizes, default=0)
+
+
+def image_cost_facts(model: Model) -> tuple[Any, ...]:
     """All of a model that `image_cost` follows from: equal facts, equal costs."""
-    return (model.connector.tokens,)
+    grids = grids_of(model.preprocessing)
+    return (model.connector.tokens, *((model.vit.image_size, grids) if grids else ()))
 
 
 def patches(vit: ViT) -> int:
@@ -525,7 +569,12 @@ def _build(kind: type, values: dict):
         elif name in elements:
             built[name] = tuple(_build(elements[name], item) for item in value)
         elif isinstance(current, tuple):
-            built[name] = tuple(value)
+            built[name] = _tuple(value)
         else:
             built[name] = value
     return kind(**built)
+
+
+def _tuple(values: Sequence[Any]) -> tuple[Any, ...]:
+    """A tuple, also of the lists in a list."""
+    return tuple(_tuple(v) if isinstance(v, (list, tuple)) else v for v in values)

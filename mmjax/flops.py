@@ -46,7 +46,7 @@ PEAKS = {
 class Work(NamedTuple):
     """What a step computes on; all but the first are exact where lengths are known."""
 
-    images: float  # real ones
+    images: float  # real ones; each crop of a tiled image counts
     positions: float  # that hold a document's token
     pairs: float  # (query, key) of causal attention, summed over chunks
     local_pairs: float = math.nan  # those of them that layers with a window see

@@ -3,7 +3,7 @@
 import math
 
 from mmjax import config as config_lib
-from mmjax.config import Decoder, Model, ViT
+from mmjax.config import Decoder, Model, Preprocessing, ViT
 
 
 def problems(model: Model, row_tokens: int) -> list[str]:
@@ -11,6 +11,7 @@ def problems(model: Model, row_tokens: int) -> list[str]:
     return [
         *_encoder_problems(model),
         *_decoder_problems(model),
+        *tiling_problems(model.preprocessing),
         *_row_problems(model, row_tokens),
     ]
 
@@ -126,14 +127,37 @@ def _rope_problems(decoder: Decoder) -> list[str]:
     return problems
 
 
+def tiling_problems(preprocessing: Preprocessing) -> list[str]:
+    """Of grids, and of their fit to a tiling."""
+    tiling, grids = preprocessing.tiling, preprocessing.grids
+    if tiling not in config_lib.TILINGS:
+        allowed = ", ".join(config_lib.TILINGS)
+        return [f"model.preprocessing.tiling={tiling!r}: must be one of {allowed}"]
+    field = f"model.preprocessing.grids={grids}"
+    if tiling == "none" and grids:
+        return [f"{field}: must be empty with model.preprocessing.tiling='none'"]
+    pairs = all(len(grid) == 2 and min(grid) >= 1 for grid in grids)
+    if not pairs or len(set(grids)) < len(grids):
+        return [f"{field}: must be pairs of rows and columns from 1 on, each different"]
+    square = all(rows == columns for rows, columns in grids)
+    if tiling == "mm1" and (len(grids) > 1 or not square):
+        return [f"{field}: the mm1 tiling has one grid of as many rows as columns"]
+    return []
+
+
 def _row_problems(model: Model, row_tokens: int) -> list[str]:
     problems = divides(
         "model.loss_chunk", min(model.loss_chunk, row_tokens),
         "data.row_tokens", row_tokens,
     )  # fmt: skip
-    if row_tokens < model.connector.tokens + 2:
+    if tiling_problems(model.preprocessing):
+        return problems
+    crops = config_lib.most_crops(model)
+    tokens = crops * model.connector.tokens
+    if row_tokens < tokens + 2:
+        of = f" ({crops} crops)" if crops > 1 else ""
         problems.append(
-            f"data.row_tokens={row_tokens}: must hold an image of "
-            f"{model.connector.tokens} tokens and 2 more"
+            f"data.row_tokens={row_tokens}: must hold an image of {tokens} tokens{of} "
+            "and 2 more"
         )
     return problems

@@ -17,6 +17,7 @@ def validate(config: Config) -> None:
         *_choice_problems(config),
         *model_rules.problems(config.model, config.data.row_tokens),
         *connector_rules.problems(config.model),
+        *_slot_problems(config),
         *_mixture_problems(config),
         *_layout_problems(config),
         *_pattern_problems(config.optim),
@@ -86,6 +87,16 @@ def _choice_problems(config: Config) -> list[str]:
         ("model.connector.kind", model.connector.kind, config_lib.CONNECTORS),
         ("model.attention", model.attention, config_lib.ATTENTIONS),
         ("model.dtype", model.dtype, config_lib.DTYPES),
+        (
+            "model.preprocessing.resize",
+            model.preprocessing.resize,
+            config_lib.IMAGE_RESIZES,
+        ),
+        (
+            "model.preprocessing.interpolation",
+            model.preprocessing.interpolation,
+            config_lib.INTERPOLATIONS,
+        ),
         ("mixture.unit", config.mixture.unit, config_lib.UNITS),
         ("data.on_bad_record", config.data.on_bad_record, config_lib.BAD_RECORDS),
     ]
@@ -144,6 +155,23 @@ def weights_problem(weights: tuple[int, ...], names: list[str]) -> str:
     if sum(weights) > 1_000_000:
         return f"{weights}: the sum must be at most 1000000"
     return ""
+
+
+def _slot_problems(config: Config) -> list[str]:
+    """Limits of image slots that one image, with all of its crops, would exceed."""
+    preprocessing, data = config.model.preprocessing, config.data
+    if model_rules.tiling_problems(preprocessing):
+        return []
+    crops = config_lib.most_crops(config.model)
+    limits = {
+        "data.max_images_per_row": data.max_images_per_row,
+        "data.pool_capacity": data.pool_capacity,
+    }
+    return [
+        f"{name}={limit}: must be 0 or at least {crops}, the crops of an image"
+        for name, limit in limits.items()
+        if 0 < limit < crops
+    ]
 
 
 def _layout_problems(config: Config) -> list[str]:

@@ -60,6 +60,10 @@ def test_the_default_config_is_valid():
         ("model__decoder__rope_scaling__factor", 0.5, "factor=0.5: must be at least 1"),
         ("model__decoder__rope_scaling__slow", 4.0, "slow=4.0: must be less than"),
         ("data__row_tokens", 100, "must hold an image of 144 tokens"),
+        ("model__preprocessing__resize", "stretch", "one of warp, crop, letterbox"),
+        ("model__preprocessing__interpolation", "cubic", "one of area, bicubic"),
+        ("model__preprocessing__tiling", "2x2", "'2x2': must be one of none, mm1, any"),
+        ("model__preprocessing__grids", ((2, 2),), "must be empty with model.prepro"),
         ("model__loss_chunk", 500, "model.loss_chunk=500: must divide"),
         ("data__rows_per_pool", 15, "must divide data.rows_per_batch=512"),
         ("data__pool_capacity", 100, "must divide data.pool_capacity=100"),
@@ -112,6 +116,35 @@ def test_a_second_encoder_has_the_grid_of_the_first_and_obeys_the_same_rules():
 def test_a_connector_says_how_many_tokens_it_can_make(kind, tokens):
     message = broken(model__connector__kind=kind, model__connector__tokens=tokens)
     assert f"model.connector.tokens={tokens}" in message
+
+
+@pytest.mark.parametrize(
+    ("tiling", "grids", "says"),
+    [
+        ("anyres", ((1, 2), (0, 1)), "grids=((1, 2), (0, 1)): must be pairs of rows"),
+        ("anyres", ((1, 2, 3),), "must be pairs of rows and columns from 1 on"),
+        ("anyres", ((1, 2), (1, 2)), "each different"),
+        ("mm1", ((1, 2),), "grids=((1, 2),): the mm1 tiling has one grid of as many"),
+        ("mm1", ((2, 2), (3, 3)), "the mm1 tiling has one grid of as many"),
+    ],
+)
+def test_grids_that_a_tiling_cannot_have_are_refused(tiling, grids, says):
+    preprocessing = config_lib.Preprocessing(tiling=tiling, grids=grids)
+    message = broken(model__preprocessing=preprocessing)
+    assert says in message
+
+
+def test_an_image_of_all_its_crops_must_fit_a_row_and_its_slots():
+    preprocessing = config_lib.Preprocessing(tiling="mm1", grids=((4, 4),))
+    message = broken(
+        model__preprocessing=preprocessing, data__row_tokens=2048,
+        data__max_images_per_row=16, data__pool_capacity=16,
+    )  # fmt: skip
+    assert message.splitlines() == [
+        "data.row_tokens=2048: must hold an image of 2448 tokens (17 crops) and 2 more",
+        "data.max_images_per_row=16: must be 0 or at least 17, the crops of an image",
+        "data.pool_capacity=16: must be 0 or at least 17, the crops of an image",
+    ]
 
 
 def test_the_schedule_must_ascend():

@@ -165,6 +165,18 @@ def test_an_image_alone_in_its_group_or_equal_to_its_substitute_counts_as_unchan
     ]
 
 
+def test_crops_count_as_changed_only_where_none_of_their_own_image_can_stand():
+    """Images of at most 3 crops: 5 slots move by 2, 6 by 3, 7 by 3 (or 4 back)."""
+    pixels_ZChwc = np.zeros((3, 8, 2, 2, 3), np.uint8)
+    pixels_ZChwc += np.arange(1, 9, dtype=np.uint8)[None, :, None, None, None]
+    real_ZC = np.arange(8) < np.array([[5], [6], [7]])
+    arrays = jax.numpy.asarray(pixels_ZChwc), jax.numpy.asarray(real_ZC)
+    _, changed_ZC = questions.exchange(*arrays, 3)
+    expected = real_ZC & np.array([[False], [True], [True]])
+    np.testing.assert_array_equal(changed_ZC, expected)
+    np.testing.assert_array_equal(questions.exchange(*arrays)[1], real_ZC)
+
+
 def test_images_spread_over_8_devices_are_exchanged_alike_and_stay_spread():
     rng = np.random.default_rng(3)
     pixels_ZChwc = rng.integers(0, 255, (2, 8, 4, 4, 3)).astype(np.uint8)
