@@ -17,6 +17,7 @@ ACTIVATIONS = ("gelu", "quick_gelu")
 ATTENTIONS = ("blocked", "reference")
 CONNECTORS = ("average_pool", "mlp", "perceiver")
 DTYPES = ("bfloat16", "float32")
+MOE_BACKENDS = ("blocked", "ragged_dot")
 REMATS = ("none", "dots", "full")
 UNITS = ("row", "loss_token", "document")
 EPOCH_POLICIES = ("warn", "stop")
@@ -51,6 +52,21 @@ class Connector:
 
 
 @dataclasses.dataclass
+class Moe:
+    """Layers of the decoder with a mixture of experts in place of their MLP."""
+
+    experts: int = 0  # of a sparse layer, each an MLP of mlp_width; 0: none is sparse
+    every: int = 2  # the last of so many layers is sparse
+    top_k: int = 2  # experts that a token goes to
+    # Slots of an expert for each row, as a multiple of an even share; tokens beyond
+    # them are dropped. 0: none is (dropless).
+    capacity_factor: float = 0.0
+    backend: str = "ragged_dot"  # of dropless experts: one of MOE_BACKENDS
+    balance_loss: float = 0.01  # weight of the balance loss, summed over sparse layers
+    z_loss: float = 0.001  # weight of the router's squared log-partition, likewise
+
+
+@dataclasses.dataclass
 class Decoder:
     """The language model: RMSNorm, rotary positions, grouped queries, SwiGLU."""
 
@@ -65,6 +81,7 @@ class Decoder:
     norm_eps: float = 1e-6
     tied_embeddings: bool = False
     remat: str = "full"  # one of REMATS
+    moe: Moe = dataclasses.field(default_factory=Moe)
 
 
 @dataclasses.dataclass
@@ -196,6 +213,7 @@ class Mesh:
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    expert: int = 1  # slices of the experts; pool groups lie over data and expert
 
 
 @dataclasses.dataclass
@@ -274,8 +292,13 @@ def patches(vit: ViT) -> int:
 
 def layer_period(decoder: Decoder) -> int:
     """After so many layers the kinds of layers repeat; 1 where all are alike."""
-    del decoder
-    return 1
+    return decoder.moe.every if decoder.moe.experts else 1
+
+
+def is_sparse(decoder: Decoder, place: int) -> bool:
+    """Whether layers at this place of their group have experts."""
+    moe = decoder.moe
+    return moe.experts > 0 and place % moe.every == moe.every - 1
 
 
 class LayerStack(NamedTuple):
@@ -308,12 +331,20 @@ def layer_stacks(decoder: Decoder) -> list[LayerStack]:
     return groups + rest
 
 
+def sparse_layers(decoder: Decoder) -> int:
+    """How many layers of the decoder have experts."""
+    stacks = layer_stacks(decoder)
+    return sum(len(s.layers) for s in stacks if is_sparse(decoder, s.place))
+
+
 def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     """Parameters of the decoder (without embeddings, of the embeddings)."""
     heads = 2 * decoder.heads + 2 * decoder.kv_heads
     attention = decoder.width * decoder.head_size * heads
     mlp = 3 * decoder.width * decoder.mlp_width
     body = decoder.layers * (attention + mlp + 2 * decoder.width) + decoder.width
+    more = (decoder.moe.experts - 1) * mlp + decoder.moe.experts * decoder.width
+    body += sparse_layers(decoder) * more
     tables = 1 if decoder.tied_embeddings else 2
     return body, tables * decoder.vocab_size * decoder.width
 

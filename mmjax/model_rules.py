@@ -12,6 +12,7 @@ def problems(model: Model, row_tokens: int) -> list[str]:
         *_encoder_problems(model),
         *_connector_problems(model),
         *_decoder_problems(model),
+        *_moe_problems(model),
         *_row_problems(model, row_tokens),
     ]
 
@@ -70,6 +71,23 @@ def _decoder_problems(model: Model) -> list[str]:
     if decoder.head_size % 2:
         problems.append(
             f"model.decoder.head_size={decoder.head_size}: must be even (rotary)"
+        )
+    return problems
+
+
+def _moe_problems(model: Model) -> list[str]:
+    moe, name = model.decoder.moe, "model.decoder.moe"
+    if not moe.experts:
+        return []
+    problems = []
+    if moe.top_k > moe.experts:
+        problems.append(
+            f"{name}.top_k={moe.top_k}: must not exceed {name}.experts={moe.experts}"
+        )
+    if moe.every > model.decoder.layers:
+        problems.append(
+            f"{name}.every={moe.every}: must not exceed model.decoder.layers="
+            f"{model.decoder.layers}, or no layer has experts"
         )
     return problems
 

@@ -1,11 +1,16 @@
 """The language model: RMSNorm, rotary positions, grouped queries, SwiGLU."""
 
+from typing import Any
+
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mmjax import config
-from mmjax.models import layers
+from mmjax.models import layers, moe
 from mmjax.ops import pointwise, rope
+from mmjax.ops.moe import RouterSums
 
 
 class SwiGlu(nn.Module):
@@ -28,7 +33,10 @@ class SwiGlu(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention within documents, then the gated MLP, both residual."""
+    """One layer: attention within documents, then the gated MLP, both residual.
+
+    The MLP is a mixture of experts where the place says so; its `RouterSums` come out.
+    """
 
     model: config.Model
     place: int = 0  # in the group of layers that alternate
@@ -60,6 +68,11 @@ class Block(nn.Module):
         normed = layers.RMSNorm(decoder.width, eps, name="norm_attention")(x)
         x = x + attention(normed, normed, segments_ZRT, turn)
         normed = layers.RMSNorm(decoder.width, eps, name="norm_mlp")(x)
+        if config.is_sparse(decoder, self.place):
+            y, router = moe.Experts(decoder, dtype, gain, name="moe")(
+                normed, segments_ZRT
+            )
+            return x + y, router
         mlp = SwiGlu(decoder.width, decoder.mlp_width, dtype, gain, name="mlp")
         return x + mlp(normed), None
 
@@ -86,6 +99,22 @@ class Group(nn.Module):
             x, output = layer(x, segments_ZRT, turn)
             outputs.append(output)
         return x, tuple(outputs)
+
+
+def _in_order(output: Any) -> list[RouterSums]:
+    """The sums of a stack of layers or of groups in order of its sparse layers.
+
+    At most one `RouterSums`, stacked on L.
+    """
+    places = jax.tree.leaves(output, is_leaf=lambda x: isinstance(x, RouterSums))
+    if not places:
+        return []
+
+    def interleaved(*of_place):  # group by group, and in each place by place
+        x = jnp.stack(of_place, axis=1)
+        return x.reshape(-1, *x.shape[2:])
+
+    return [jax.tree.map(interleaved, *places)]
 
 
 class Decoder(nn.Module):
@@ -132,13 +161,21 @@ class Decoder(nn.Module):
         x_ZRTD: Float[Array, "Z R T D"],
         segments_ZRT: Int[Array, "Z R T"],
         positions_ZRT: Int[Array, "Z R T"],
-    ) -> Float[Array, "Z R T D"]:
-        """Embeddings to hidden states, normed and ready for `unembed`."""
+    ) -> tuple[Float[Array, "Z R T D"], RouterSums | None]:
+        """Embeddings to hidden states, normed and ready for `unembed`.
+
+        And what the routers of sparse layers are judged by, in order of the layers.
+        """
         decoder = self.model.decoder
         turn = rope.rotation(positions_ZRT, decoder.head_size, decoder.rope_theta)
+        routers = []
         for stack in self.stacks:
-            x_ZRTD, _ = stack(x_ZRTD, segments_ZRT, turn)
-        return self.norm(x_ZRTD)
+            x_ZRTD, output = stack(x_ZRTD, segments_ZRT, turn)
+            routers += _in_order(output)
+        hidden_ZRTD = self.norm(x_ZRTD)
+        if not routers:
+            return hidden_ZRTD, None
+        return hidden_ZRTD, jax.tree.map(lambda *x: jnp.concatenate(x), *routers)
 
     def unembed_table(self) -> Float[Array, "D V"]:
         """What hidden states are multiplied by for logits, float32."""

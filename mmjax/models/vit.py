@@ -91,7 +91,7 @@ class ViT(nn.Module):
         table_PE = positions.resize(table_PE, (height // size, width // size))
         x = embed(x) + table_PE.astype(self.dtype)
         # Every device encodes its own slots: weights come to images, never the reverse.
-        x = layers.pin(x, "data", ("fsdp", "tensor"), None, None)
+        x = layers.pin(x, layers.GROUPS, ("fsdp", "tensor"), None, None)
         blocks = layers.stack(Block, vit.layers, vit.remat, arguments=0)
         x, _ = blocks(vit, self.dtype, name="blocks")(x)
         return layers.LayerNorm(vit.width, vit.norm_eps, name="norm")(x)
