@@ -15,6 +15,8 @@ import numpy as np
 # functions with the same keys, checked against these by a test.
 ACTIVATIONS = ("gelu", "quick_gelu")
 ATTENTIONS = ("blocked", "reference")
+GATES = ("gelu_tanh", "silu")
+ROPE_SCALINGS = ("linear", "llama3", "none", "yarn")
 CONNECTORS = ("average_pool", "mlp", "perceiver")
 DTYPES = ("bfloat16", "float32")
 MOE_BACKENDS = ("blocked", "ragged_dot")
@@ -67,8 +69,27 @@ class Moe:
 
 
 @dataclasses.dataclass
+class RopeScaling:
+    """How rotary positions are slowed down for rows longer than those trained on.
+
+    Pairs that turn fewer than `slow` times in `original_length` tokens become `factor`
+    times slower, those that turn more than `fast` times stay (linear: all are slowed).
+    """
+
+    kind: str = "none"  # one of ROPE_SCALINGS
+    factor: float = 1.0
+    original_length: int = 8192  # tokens of the rows that were trained on
+    slow: float = 1.0
+    fast: float = 4.0
+
+
+@dataclasses.dataclass
 class Decoder:
-    """The language model: RMSNorm, rotary positions, grouped queries, SwiGLU."""
+    """The language model: RMSNorm, rotary positions, grouped queries, a gated MLP.
+
+    The defaults are MM1's; with other options it is a Llama, Mistral, Qwen or Gemma
+    (`configs/decoders.py` has them by name).
+    """
 
     vocab_size: int = 65536  # rows of the embedding; at least the tokenizer's ids
     width: int = 2560
@@ -80,6 +101,21 @@ class Decoder:
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-6
     tied_embeddings: bool = False
+    qkv_bias: bool = False  # biases of queries, keys and values (Qwen2)
+    qk_norm: bool = False  # RMSNorm of each head's queries and keys (Qwen3, Gemma 3)
+    post_norms: bool = False  # also of what attention and MLP add (Gemma 2 and 3)
+    norm_unit_offset: bool = False  # norms multiply by 1 + scale (Gemma)
+    scale_embeddings: bool = False  # those of text, by sqrt(width) (Gemma)
+    activation: str = "silu"  # of the MLP's gate: one of GATES
+    query_scale: float = 0.0  # of queries' products with keys; 0: head_size ** -0.5
+    attention_softcap: float = 0.0  # cap * tanh(score / cap); 0: none (Gemma 2: 50)
+    logit_softcap: float = 0.0  # likewise of the final logits (Gemma 2: 30)
+    window: int = 0  # places that a local layer's query sees, its own included; 0: all
+    global_every: int = (
+        0  # every n-th layer sees all in spite of `window`; 0: none does
+    )
+    local_rope_theta: float = 0.0  # of local layers, unscaled; 0: as others (Gemma 3)
+    rope_scaling: RopeScaling = dataclasses.field(default_factory=RopeScaling)
     remat: str = "full"  # one of REMATS
     moe: Moe = dataclasses.field(default_factory=Moe)
 
@@ -290,9 +326,19 @@ def patches(vit: ViT) -> int:
     return (vit.image_size // vit.patch_size) ** 2
 
 
+def is_local(decoder: Decoder, layer: int) -> bool:
+    """Whether this layer (counted from 0) sees `decoder.window` places only.
+
+    With `global_every` = 6 as in Gemma 3, layers 0 to 4 do and layer 5 doesn't.
+    """
+    every = decoder.global_every
+    return decoder.window > 0 and not (every and (layer + 1) % every == 0)
+
+
 def layer_period(decoder: Decoder) -> int:
     """After so many layers the kinds of layers repeat; 1 where all are alike."""
-    return decoder.moe.every if decoder.moe.experts else 1
+    sparse = decoder.moe.every if decoder.moe.experts else 1
+    return math.lcm(decoder.global_every or 1, sparse)
 
 
 def is_sparse(decoder: Decoder, place: int) -> bool:
@@ -341,8 +387,13 @@ def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     """Parameters of the decoder (without embeddings, of the embeddings)."""
     heads = 2 * decoder.heads + 2 * decoder.kv_heads
     attention = decoder.width * decoder.head_size * heads
+    if decoder.qkv_bias:
+        attention += decoder.head_size * (decoder.heads + 2 * decoder.kv_heads)
+    if decoder.qk_norm:
+        attention += 2 * decoder.head_size
     mlp = 3 * decoder.width * decoder.mlp_width
-    body = decoder.layers * (attention + mlp + 2 * decoder.width) + decoder.width
+    norms = (4 if decoder.post_norms else 2) * decoder.width
+    body = decoder.layers * (attention + mlp + norms) + decoder.width
     more = (decoder.moe.experts - 1) * mlp + decoder.moe.experts * decoder.width
     body += sparse_layers(decoder) * more
     tables = 1 if decoder.tied_embeddings else 2

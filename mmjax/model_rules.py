@@ -3,7 +3,7 @@
 import math
 
 from mmjax import config as config_lib
-from mmjax.config import Model
+from mmjax.config import Decoder, Model
 
 
 def problems(model: Model, row_tokens: int) -> list[str]:
@@ -71,6 +71,34 @@ def _decoder_problems(model: Model) -> list[str]:
     if decoder.head_size % 2:
         problems.append(
             f"model.decoder.head_size={decoder.head_size}: must be even (rotary)"
+        )
+    return [*problems, *_window_problems(decoder), *_rope_problems(decoder)]
+
+
+def _window_problems(decoder: Decoder) -> list[str]:
+    problems = []
+    if decoder.global_every == 1:
+        problems.append(
+            "model.decoder.global_every=1: must be 0 or at least 2 (for a decoder "
+            "without local layers, set model.decoder.window=0)"
+        )
+    problems += [
+        f"model.decoder.{name}={getattr(decoder, name)}: needs layers with a window "
+        "(model.decoder.window is 0)"
+        for name in ("global_every", "local_rope_theta")
+        if getattr(decoder, name) and not decoder.window
+    ]
+    return problems
+
+
+def _rope_problems(decoder: Decoder) -> list[str]:
+    scaling, name = decoder.rope_scaling, "model.decoder.rope_scaling"
+    problems = []
+    if scaling.factor < 1:
+        problems.append(f"{name}.factor={scaling.factor}: must be at least 1")
+    if scaling.slow >= scaling.fast:
+        problems.append(
+            f"{name}.slow={scaling.slow}: must be less than {name}.fast={scaling.fast}"
         )
     return problems
 

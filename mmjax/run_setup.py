@@ -134,7 +134,7 @@ def cost(run: Run, number: int, waited: float) -> journal.Cost:
     FLOPs are exact: of the images and the lengths of chunks that were planned.
     """
     plan = run.train.pipeline.plan
-    work = flops.planned(plan.rows_of(number))
+    work = flops.planned(plan.rows_of(number), run.config.model.decoder.window)
     spent = flops.step(run.config.model, work, run.trainable)
     counts = by_source(plan.step_counts(number), run.sources)
     return journal.Cost(waited, sum(spent.values()), counts, _faults(run, number))

@@ -224,6 +224,7 @@ def token_losses(
         outputs.unembed_DV,
         jnp.asarray(batch.targets_ZRT),
         config.model.loss_chunk,
+        config.model.decoder.logit_softcap,
     )
     return losses, outputs.router
 

@@ -26,6 +26,9 @@ def validate(config: Config) -> None:
 
 MAY_BE_ZERO = {
     "config.seed", "config.max_hours", "model.z_loss", "data.seed",
+    "model.decoder.query_scale", "model.decoder.attention_softcap",
+    "model.decoder.logit_softcap", "model.decoder.window",
+    "model.decoder.global_every", "model.decoder.local_rope_theta",
     "data.pool_capacity", "data.max_images_per_row", "data.workers",
     "data.max_bad_share", "data.sample_world.seed", "optim.warmup_steps",
     "optim.weight_decay", "optim.final_lr_ratio", "optim.b1", "optim.b2",
@@ -70,6 +73,12 @@ def _choice_problems(config: Config) -> list[str]:
         ("model.vit.activation", model.vit.activation, config_lib.ACTIVATIONS),
         ("model.vit.remat", model.vit.remat, config_lib.REMATS),
         ("model.decoder.remat", model.decoder.remat, config_lib.REMATS),
+        ("model.decoder.activation", model.decoder.activation, config_lib.GATES),
+        (
+            "model.decoder.rope_scaling.kind",
+            model.decoder.rope_scaling.kind,
+            config_lib.ROPE_SCALINGS,
+        ),
         ("model.decoder.moe.backend", model.decoder.moe.backend, MOE_BACKENDS),
         ("model.connector.kind", model.connector.kind, config_lib.CONNECTORS),
         ("model.attention", model.attention, config_lib.ATTENTIONS),

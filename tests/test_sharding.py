@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import pathlib
 import re
@@ -15,7 +16,11 @@ from mmjax.batch import Batch, Share
 from mmjax.models import vlm
 
 ROOT = pathlib.Path(__file__).parent.parent
-FILES = sorted(p for p in (ROOT / "configs").rglob("*.py") if p.name != "__init__.py")
+FILES = sorted(
+    path
+    for path in (ROOT / "configs").rglob("*.py")
+    if "def get_config(" in path.read_text()
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,6 +51,12 @@ def every_config() -> dict[str, config_lib.Config]:
         configs[kind] = synthetic.config()
         configs[kind].model.connector.kind = kind
         configs[kind].model.connector.tokens = 4
+    configs["optional"] = synthetic.config()
+    configs["optional"].model.decoder = dataclasses.replace(
+        configs["optional"].model.decoder,
+        layers=5, window=4, global_every=2, qkv_bias=True, qk_norm=True,
+        post_norms=True,
+    )  # fmt: skip
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
     configs["experts"] = synthetic.config()

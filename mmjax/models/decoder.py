@@ -1,6 +1,14 @@
-"""The language model: RMSNorm, rotary positions, grouped queries, SwiGLU."""
+"""The language model: RMSNorm, rotary positions, grouped queries, a gated MLP.
 
-from typing import Any
+MM1's by default; the options of `config.Decoder` make it a Llama, Mistral, Qwen or
+Gemma, number for number.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,11 +21,19 @@ from mmjax.ops import pointwise, rope
 from mmjax.ops.moe import RouterSums
 
 
-class SwiGlu(nn.Module):
-    """The gated MLP of a decoder layer."""
+class Turns(NamedTuple):
+    """The rotary positions of a row."""
+
+    turn: rope.Rotation
+    local: rope.Rotation | None  # of layers with a window, where it is another
+
+
+class GatedMlp(nn.Module):
+    """The MLP of a decoder layer."""
 
     width: int
     hidden: int
+    activation: str  # a key of pointwise.GATES
     dtype: str
     gain: float  # of the last layer
 
@@ -29,7 +45,7 @@ class SwiGlu(nn.Module):
         down = layers.Linear(
             (self.hidden,), (self.width,), self.dtype, gain=self.gain, name="down"
         )
-        return down(pointwise.swiglu(gate, up))
+        return down(pointwise.GATES[self.activation](gate, up))
 
 
 class Block(nn.Module):
@@ -46,35 +62,60 @@ class Block(nn.Module):
         self,
         x: Float[Array, "Z R T D"],
         segments_ZRT: Int[Array, "Z R T"],
-        turn: rope.Rotation,
+        turns: Turns,
     ):
-        decoder, dtype = self.model.decoder, self.model.dtype
+        decoder, norm = self.model.decoder, _norm(self.model.decoder)
+        turn = turns.turn
+        if turns.local is not None and config.is_local(decoder, self.place):
+            turn = turns.local
         gain = (2 * decoder.layers) ** -0.5  # the residual stream keeps its scale
-        attention = layers.Attention(
+        normed = norm(decoder.width, name="norm_attention")(x)
+        added = self._attention(gain)(normed, normed, segments_ZRT, turn)
+        if decoder.post_norms:
+            added = norm(decoder.width, name="norm_attention_out")(added)
+        x = x + added
+        normed = norm(decoder.width, name="norm_mlp")(x)
+        added, router = self._mlp(gain, normed, segments_ZRT)
+        if decoder.post_norms:
+            added = norm(decoder.width, name="norm_mlp_out")(added)
+        return x + added, router
+
+    def _mlp(self, gain: float, x: Array, segments_ZRT: Array):
+        """What the MLP or the experts add, and the `RouterSums` of the latter."""
+        decoder, dtype = self.model.decoder, self.model.dtype
+        if config.is_sparse(decoder, self.place):
+            return moe.Experts(decoder, dtype, gain, name="moe")(x, segments_ZRT)
+        sizes = (decoder.width, decoder.mlp_width, decoder.activation)
+        return GatedMlp(*sizes, dtype, gain, name="mlp")(x), None
+
+    def _attention(self, gain: float) -> layers.Attention:
+        decoder = self.model.decoder
+        local = config.is_local(decoder, self.place)
+        return layers.Attention(
             width=decoder.width,
             source_width=decoder.width,
             heads=decoder.heads,
             kv_heads=decoder.kv_heads,
             head_size=decoder.head_size,
-            dtype=dtype,
-            bias=False,
+            dtype=self.model.dtype,
+            bias=decoder.qkv_bias,
+            out_bias=False,
             causal=True,
             backend=self.model.attention,
             block=self.model.attention_block,
             gain=gain,
+            head_norm=_norm(decoder) if decoder.qk_norm else None,
+            window=decoder.window if local else 0,
+            scale=decoder.query_scale,
+            softcap=decoder.attention_softcap,
             name="attention",
         )
-        eps = decoder.norm_eps
-        normed = layers.RMSNorm(decoder.width, eps, name="norm_attention")(x)
-        x = x + attention(normed, normed, segments_ZRT, turn)
-        normed = layers.RMSNorm(decoder.width, eps, name="norm_mlp")(x)
-        if config.is_sparse(decoder, self.place):
-            y, router = moe.Experts(decoder, dtype, gain, name="moe")(
-                normed, segments_ZRT
-            )
-            return x + y, router
-        mlp = SwiGlu(decoder.width, decoder.mlp_width, dtype, gain, name="mlp")
-        return x + mlp(normed), None
+
+
+def _norm(decoder: config.Decoder) -> Callable[..., layers.RMSNorm]:
+    """Makes a norm of the decoder: norm(width, name=...)."""
+    offset = decoder.norm_unit_offset
+    return functools.partial(layers.RMSNorm, eps=decoder.norm_eps, unit_offset=offset)
 
 
 class Group(nn.Module):
@@ -91,12 +132,12 @@ class Group(nn.Module):
         self,
         x: Float[Array, "Z R T D"],
         segments_ZRT: Int[Array, "Z R T"],
-        turn: rope.Rotation,
+        turns: Turns,
     ):
         block, outputs = layers.rematted(Block, self.model.decoder.remat), []
         for place in range(self.size):
             layer = block(self.model, place, name=f"layer{place}")
-            x, output = layer(x, segments_ZRT, turn)
+            x, output = layer(x, segments_ZRT, turns)
             outputs.append(output)
         return x, tuple(outputs)
 
@@ -130,7 +171,7 @@ class Decoder(nn.Module):
         if not decoder.tied_embeddings:
             self.unembedding = self.param("unembed", init, shape[::-1])
         self.stacks = self._stacks()
-        self.norm = layers.RMSNorm(decoder.width, decoder.norm_eps, name="norm")
+        self.norm = _norm(decoder)(decoder.width, name="norm")
 
     def _stacks(self) -> list[nn.Module]:
         """The layers, in order; the folders are those of `config.layer_stacks`."""
@@ -154,7 +195,9 @@ class Decoder(nn.Module):
         # Each device looks up its rows' tokens in a whole table (or its part of the
         # vocabulary); float32, since the gradient of a frequent token is a long sum.
         table_VD = layers.pin(self.embedding, "tensor", None)
-        return table_VD[tokens_ZRT].astype(self.model.dtype)
+        x_ZRTD = table_VD[tokens_ZRT].astype(self.model.dtype)
+        decoder = self.model.decoder
+        return x_ZRTD * math.sqrt(decoder.width) if decoder.scale_embeddings else x_ZRTD
 
     def __call__(
         self,
@@ -166,11 +209,10 @@ class Decoder(nn.Module):
 
         And what the routers of sparse layers are judged by, in order of the layers.
         """
-        decoder = self.model.decoder
-        turn = rope.rotation(positions_ZRT, decoder.head_size, decoder.rope_theta)
+        turns = _turns(self.model.decoder, positions_ZRT)
         routers = []
         for stack in self.stacks:
-            x_ZRTD, output = stack(x_ZRTD, segments_ZRT, turn)
+            x_ZRTD, output = stack(x_ZRTD, segments_ZRT, turns)
             routers += _in_order(output)
         hidden_ZRTD = self.norm(x_ZRTD)
         if not routers:
@@ -178,7 +220,17 @@ class Decoder(nn.Module):
         return hidden_ZRTD, jax.tree.map(lambda *x: jnp.concatenate(x), *routers)
 
     def unembed_table(self) -> Float[Array, "D V"]:
-        """What hidden states are multiplied by for logits, float32."""
+        """What hidden states are multiplied by for logits, float32.
+
+        The loss caps them where `logit_softcap` is set.
+        """
         if self.model.decoder.tied_embeddings:
             return self.embedding.T
         return self.unembedding
+
+
+def _turns(decoder: config.Decoder, positions_ZRT: Int[Array, "Z R T"]) -> Turns:
+    size, theta = decoder.head_size, decoder.local_rope_theta
+    scaling = rope.Scaling(**dataclasses.asdict(decoder.rope_scaling))
+    turn = rope.rotation(positions_ZRT, size, decoder.rope_theta, scaling)
+    return Turns(turn, rope.rotation(positions_ZRT, size, theta) if theta else None)

@@ -113,10 +113,14 @@ class RMSNorm(nn.Module):
 
     width: int
     eps: float
+    unit_offset: bool = False  # 1 is added to the scale, which starts at 0
 
     @nn.compact
     def __call__(self, x: Float[Array, "*axes D"]) -> Float[Array, "*axes D"]:
-        scale = self.param("scale", nn.initializers.ones, (self.width,))
+        if self.unit_offset:
+            scale = 1 + self.param("scale", nn.initializers.zeros, (self.width,))
+        else:
+            scale = self.param("scale", nn.initializers.ones, (self.width,))
         return pointwise.rms_norm(x, scale, self.eps)
 
 
@@ -164,6 +168,12 @@ class Attention(nn.Module):
     block: int
     gain: float  # of the output projection
     sharpness: float = 1.0  # gain of the query projection
+    out_bias: bool = True  # of the output projection, where `bias` is
+    # Makes the norm of each head's queries and keys: norm(width, name=...).
+    head_norm: Callable[..., nn.Module] | None = None
+    window: int = 0  # this and the next two as in `attention.attend`
+    scale: float = 0.0
+    softcap: float = 0.0
 
     @nn.compact
     def __call__(
@@ -176,20 +186,22 @@ class Attention(nn.Module):
         q = self._project("query", self.width, self.heads, self.sharpness)(x)
         k = self._project("key", self.source_width, self.kv_heads)(source)
         v = self._project("value", self.source_width, self.kv_heads)(source)
+        if self.head_norm is not None:
+            q = self.head_norm(self.head_size, name="norm_query")(q)
+            k = self.head_norm(self.head_size, name="norm_key")(k)
         if turn is not None:
             q, k = rope.rotate(q, turn), rope.rotate(k, turn)
 
         # Over groups by vmap: merging Z with R would mix two sharded axes.
         def of_group(q, k, v, segments):
             return attention.attend(
-                q, k, v, segments, self.causal, self.backend, self.block
-            )
+                q, k, v, segments, self.causal, self.backend, self.block,
+                window=self.window, scale=self.scale, softcap=self.softcap,
+            )  # fmt: skip
 
         out = jax.vmap(of_group)(q, k, v, segments)
-        inner = (self.heads, self.head_size)
-        linear = Linear(
-            inner, (self.width,), self.dtype, self.bias, self.gain, name="out"
-        )
+        inner, bias = (self.heads, self.head_size), self.bias and self.out_bias
+        linear = Linear(inner, (self.width,), self.dtype, bias, self.gain, name="out")
         return linear(out)
 
     def _project(self, name: str, width: int, heads: int, gain: float = 1.0) -> Linear:

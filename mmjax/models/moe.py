@@ -64,21 +64,21 @@ class Experts(nn.Module):
             Kernel(up, self.dtype, name="up")(),
             Kernel(down, self.dtype, self.gain, name="down")(),
         )
-        y, dropped = _spread(chosen, x, routes, real_ZRT, kernels)
+        y, dropped = _spread(self.decoder, x, routes, real_ZRT, kernels)
         return y, sums._replace(dropped_L=dropped)
 
 
 def _spread(
-    chosen: config.Moe,
+    decoder: config.Decoder,
     x: Float[Array, "Z R T D"],
     routes: Routes,
     real_ZRT: Bool[Array, "Z R T"],
     kernels: Kernels,
 ) -> tuple[Float[Array, "Z R T D"], Int[Array, ""]]:
     """The experts' output for tokens wherever they lie, and the choices dropped."""
-    path = _within_capacity if chosen.capacity_factor else _dropless
+    path = _within_capacity if decoder.moe.capacity_factor else _dropless
     if layers.on_one_device():
-        return path(chosen, False, x, routes, real_ZRT, kernels)
+        return path(decoder, False, x, routes, real_ZRT, kernels)
     wide: Any = layers.fitting(kernels.gate_XDF.shape, "expert", "fsdp", "tensor")
     down: Any = P(wide[0], wide[2], wide[1])
     specs = kernels._replace(gate_XDF=wide, up_XDF=wide, down_XFD=down)
@@ -89,7 +89,7 @@ def _spread(
         kernels = _varying(kernels, "data", *(["fsdp"] if wide[1] is None else []))
         if wide[2] is not None:
             x = _varying(x, "tensor")
-        y, dropped = path(chosen, True, x, routes, real_ZRT, kernels)
+        y, dropped = path(decoder, True, x, routes, real_ZRT, kernels)
         if wide[2] is not None:  # each device had a part of the hidden units
             y = jax.lax.psum(y, "tensor")
         return y, jax.lax.psum(dropped, (*layers.GROUPS, "fsdp"))
@@ -115,7 +115,7 @@ def _flat(tree: Any, axes: int) -> Any:
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[axes:]), tree)
 
 
-def _dropless(chosen, on_mesh: bool, x, routes, real_ZRT, kernels):
+def _dropless(decoder, on_mesh: bool, x, routes, real_ZRT, kernels):
     """All tokens of the `expert` axis, through the experts that this device has."""
     tokens = (x, routes, real_ZRT)
     if on_mesh:
@@ -127,17 +127,17 @@ def _dropless(chosen, on_mesh: bool, x, routes, real_ZRT, kernels):
         x_all, found, real_all = tokens
         tokens = (x_all, found._replace(expert=found.expert - first), real_all)
     x_JD, routes, real_J = _flat(tokens, 3)
-    y_JD = experts.dropless(
-        x_JD, routes, real_J, kernels, pointwise.swiglu, chosen.backend
-    )
+    activate, backend = pointwise.GATES[decoder.activation], decoder.moe.backend
+    y_JD = experts.dropless(x_JD, routes, real_J, kernels, activate, backend)
     y = y_JD.astype(x.dtype).reshape(-1, *x.shape[1:])
     if on_mesh:
         y = jax.lax.psum_scatter(y, "expert", scatter_dimension=0, tiled=True)
     return y, jnp.zeros((), jnp.int32)
 
 
-def _within_capacity(chosen, on_mesh: bool, x, routes, real_ZRT, kernels):
+def _within_capacity(decoder, on_mesh: bool, x, routes, real_ZRT, kernels):
     """Each row fills its slots of every expert; the buffers go there and come back."""
+    chosen, activate = decoder.moe, pointwise.GATES[decoder.activation]
     room = moe.capacity(
         x.shape[2], chosen.top_k, chosen.experts, chosen.capacity_factor
     )
@@ -151,7 +151,7 @@ def _within_capacity(chosen, on_mesh: bool, x, routes, real_ZRT, kernels):
     swap = functools.partial(jax.lax.all_to_all, axis_name="expert", tiled=True)
     if on_mesh:  # all experts for own rows -> own experts for all rows
         buffer_XMD = swap(buffer_XMD, split_axis=0, concat_axis=1)
-    buffer_XMD = experts.within_capacity(buffer_XMD, kernels, pointwise.swiglu)
+    buffer_XMD = experts.within_capacity(buffer_XMD, kernels, activate)
     if on_mesh:
         buffer_XMD = swap(buffer_XMD, split_axis=1, concat_axis=0)
     buffer = buffer_XMD.reshape(chosen.experts, rows, room, -1).swapaxes(0, 1)

@@ -51,4 +51,12 @@ def swiglu(
     return jax.nn.silu(gate) * up
 
 
+def geglu(
+    gate: Float[Array, "*axes F"], up: Float[Array, "*axes F"]
+) -> Float[Array, "*axes F"]:
+    """gelu(gate) * up, with the tanh in place of the normal distribution function."""
+    return jax.nn.gelu(gate, approximate=True) * up
+
+
 ACTIVATIONS: dict[str, Callable] = {"gelu": gelu, "quick_gelu": quick_gelu}
+GATES: dict[str, Callable] = {"gelu_tanh": geglu, "silu": swiglu}
