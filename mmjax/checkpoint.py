@@ -95,6 +95,22 @@ class Checkpointer:
         self._manager.close()
 
 
+def save_weights(path: str, params: optim.Params, meta: dict[str, Any]) -> None:
+    """Writes a checkpoint of parameters alone, of a whole model or of parts of one.
+
+    It is there, as step 0 in the folder `path`, once all of it is on disk.
+    """
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
+    with _open(_absolute(path), options) as manager:
+        manager.save(
+            0,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(params),  # pyright: ignore[reportCallIssue]
+                meta=ocp.args.JsonSave(meta),
+            ),
+        )
+
+
 def load_weights(path: str, abstract_params: optim.Params) -> optim.Params:
     """The parameters alone, with the shardings of `abstract_params`.
 

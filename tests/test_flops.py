@@ -80,12 +80,31 @@ def count(jaxpr):
             shape = equation.invars[0].aval.shape
             inner = math.prod(shape[axis] for axis in contracted)
             total += 2 * inner * math.prod(equation.outvars[0].aval.shape)
+        if equation.primitive.name.startswith("ragged_dot"):
+            total += 2 * equation.invars[0].aval.size * columns(equation)
         times = equation.params.get("length", 1)
         for value in equation.params.values():
             inside = getattr(value, "jaxpr", value)
             if hasattr(inside, "eqns"):
                 total += times * count(inside)
     return total
+
+
+def columns(equation):
+    """Numbers that a row of a ragged_dot's first matrix makes, by one expert's."""
+    dims = equation.params["ragged_dot_dimension_numbers"]
+    (_, contracted), _ = dims.dot_dimension_numbers
+    shape = equation.invars[1].aval.shape
+    others = {*contracted, *dims.rhs_group_dimensions}
+    return math.prod(n for axis, n in enumerate(shape) if axis not in others)
+
+
+@pytest.mark.parametrize("frozen", [(), ("decoder/blocks/layer1/moe/up", "vit/")])
+def test_of_experts_those_count_that_a_token_goes_to(frozen):
+    model = tiny(moe=config.Moe(experts=5))
+    model.decoder.layers = 5
+    seen, counted = traced(model, frozen)
+    assert sum(counted.values()) == seen
 
 
 @pytest.mark.parametrize("kind", config.CONNECTORS)

@@ -1,6 +1,7 @@
 """Layers with experts: in a model, in packed rows, and spread over a mesh."""
 
 import functools
+import importlib
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +91,14 @@ def test_sparse_layers_stand_last_in_their_group_and_come_out_in_order():
     np.testing.assert_array_equal(upper.load_LX[0], [4, 4, 0, 0])
     assert upper.z_L[0] == ties.z_L[0]
     assert abs(upper.z_L[1] - ties.z_L[1]) > 0.1
+
+
+@pytest.mark.parametrize("name", ["mm1_3b_moe", "mm1_7b_moe"])
+def test_mm1_s_have_the_sizes_that_their_configs_say(name):
+    model = importlib.import_module(f"configs.{name}").get_config().model
+    shapes = jax.eval_shape(vlm.build(model).init, jax.random.key(0))
+    decoder = sum(leaf.size for leaf in jax.tree.leaves(shapes["decoder"]))
+    assert decoder == sum(config_lib.decoder_parameters(model.decoder))
 
 
 def layer(path):
