@@ -2,6 +2,7 @@
 
 import functools
 import json
+import mmap
 import os
 import pathlib
 import shutil
@@ -9,8 +10,8 @@ import tempfile
 
 import numpy as np
 
-from data_pipelines import chunks
-from data_pipelines.chunks import Documents, Summary
+from data_pipelines import totals
+from data_pipelines.index_columns import Documents, Summary
 
 _FACTS = "columns.json"
 _ARRAYS = (
@@ -34,7 +35,7 @@ def store(folder: pathlib.Path, documents: Documents, key: str = "") -> Document
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, suffix=".tmp"))
     try:
-        documents = chunks.complete(documents)
+        documents = totals.complete(documents)
         for name in _ARRAYS:
             np.save(part / f"{name}.npy", getattr(documents, name))
         facts = {
@@ -85,6 +86,18 @@ def load(folder: pathlib.Path, key: str = "") -> Documents:
     if lengths != {segments} or {len(arrays[n]) for n in _ARRAYS[5:]} != {count}:
         raise ValueError(f"{folder}: columns of different lengths; remove the folder")
     return documents
+
+
+def release(documents: Documents) -> None:
+    """Unmaps what was read of the columns of segments, which are the large ones.
+
+    The pages are mapped again when they are read again; without it, looking at few
+    documents here and there ends with the whole files in the memory of each process.
+    """
+    for name in _ARRAYS[:5]:
+        source = getattr(documents, name).base
+        if isinstance(source, np.memmap) and isinstance(source.base, mmap.mmap):
+            source.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _move(part: pathlib.Path, folder: pathlib.Path) -> None:

@@ -16,27 +16,31 @@ def best_fit(
     (most, first), (limit, second) = (row_tokens, tokens), (max_images, slots)
     if int(slots.sum()) * row_tokens > int(tokens.sum()) * max_images:
         (most, first), (limit, second) = (limit, second), (most, first)
-    count, base = len(first), limit + 1
+    count = len(first)
     order = np.lexsort((-second, -first))
     least, fewest = int(first.min()), int(second.min())
-    open_rows: list[int] = []  # ascending: (left of first, left of second, row) as one
+    # An open row is one number, left of first, left of second, row, so that ascending
+    # numbers are in the order in which rows are tried.
+    low, high = count.bit_length(), count.bit_length() + limit.bit_length()
+    mask = (1 << low) - 1
+    open_rows: list[int] = []
     left: list[int] = []  # of the second, in each row
     rows = []
+    find, insert = bisect.bisect_left, bisect.insort
     for need, other in zip(first[order].tolist(), second[order].tolist()):
-        place = bisect.bisect_left(open_rows, (need * base + other) * count)
-        while place < len(open_rows) and left[open_rows[place] % count] < other:
+        place, stop = find(open_rows, need << high | other << low), len(open_rows)
+        while place < stop and left[open_rows[place] & mask] < other:
             place += 1
-        if place < len(open_rows):
-            room, row = divmod(open_rows.pop(place), count)
-            room //= base
+        if place < stop:
+            found = open_rows.pop(place)
+            row, room = found & mask, (found >> high) - need
+            left[row] -= other
         else:
-            room, row = most, len(left)
-            left.append(limit)
+            row, room = len(left), most - need
+            left.append(limit - other)
         rows.append(row)
-        room -= need
-        left[row] -= other
         if room >= least and left[row] >= fewest:
-            bisect.insort(open_rows, (room * base + left[row]) * count + row)
+            insert(open_rows, room << high | left[row] << low | row)
     result = np.empty(count, np.int64)
     result[order] = rows
     return result

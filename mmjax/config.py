@@ -13,7 +13,7 @@ import numpy as np
 
 # The alternatives that a field may name. The code that implements them is a dict of
 # functions with the same keys, checked against these by a test.
-ACTIVATIONS = ("gelu", "quick_gelu")
+ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu")
 ATTENTIONS = ("blocked", "reference")
 GATES = ("gelu_tanh", "silu")
 ROPE_SCALINGS = ("linear", "llama3", "none", "yarn")
@@ -21,6 +21,10 @@ CONNECTORS = ("average_pool", "mlp", "perceiver")
 DTYPES = ("bfloat16", "float32")
 MOE_BACKENDS = ("blocked", "ragged_dot")
 REMATS = ("none", "dots", "full")
+VIT_NORMS = ("layer", "rms")
+EMBEDDING_NORMS = ("none", "patches", "tokens")
+POSITIONS = ("learned", "fixed")
+RESIZES = ("linear", "cubic", "torch_bicubic")
 UNITS = ("row", "loss_token", "document")
 EPOCH_POLICIES = ("warn", "stop")
 BAD_RECORDS = ("stop", "mask")
@@ -28,7 +32,10 @@ BAD_RECORDS = ("stop", "mask")
 
 @dataclasses.dataclass
 class ViT:
-    """The image encoder: a pre-norm vision transformer. Defaults are ViT-H/14."""
+    """The image encoder: a pre-norm vision transformer. Defaults are ViT-H/14's size.
+
+    Published encoders are in configs/encoders.py.
+    """
 
     image_size: int = 378  # side in pixels of the square that the encoder sees
     patch_size: int = 14
@@ -37,8 +44,38 @@ class ViT:
     heads: int = 16
     mlp_width: int = 5120
     activation: str = "quick_gelu"  # one of ACTIVATIONS
+    gated: bool = False  # the MLP is activation(gate) * up, then down
+    norm: str = "layer"  # one of VIT_NORMS
     norm_eps: float = 1e-5
+    # What else is normed, before the first layer: the embeddings of patches, before
+    # positions are added, or all tokens, after; one of EMBEDDING_NORMS.
+    embedding_norm: str = "none"
+    patch_bias: bool = True
+    attention_bias: bool = True
+    mlp_bias: bool = True
+    layer_scale: float = 0.0  # what scales of a layer's two outputs start at; 0: none
+    class_token: bool = False
+    registers: int = 0  # further tokens that, like the class token, are no features
+    positions: str = "learned"  # of patches: one of POSITIONS
+    position_grid: int = 0  # side of the learned table; 0: that of the image's patches
+    position_resize: str = "linear"  # from that grid to the image's: one of RESIZES
+    # The layer whose outputs are the features: -1 the last, normed; -2 the one before,
+    # not normed, and so on. Layers after it, and their norm, aren't part of the model.
+    features: int = -1
+    # Of the channels of the training images, in 0 to 1; the defaults are CLIP's.
+    mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     remat: str = "full"  # what the backward pass keeps of a layer: one of REMATS
+
+
+@dataclasses.dataclass
+class SecondViT(ViT):
+    """An encoder beside the first: its features are joined to the first's, by channel.
+
+    It sees the same pixels, resized where its `image_size` is another.
+    """
+
+    enabled: bool = False
 
 
 @dataclasses.dataclass
@@ -125,6 +162,7 @@ class Model:
     """Encoder, connector and decoder, and how they are computed."""
 
     vit: ViT = dataclasses.field(default_factory=ViT)
+    second_vit: SecondViT = dataclasses.field(default_factory=SecondViT)
     connector: Connector = dataclasses.field(default_factory=Connector)
     decoder: Decoder = dataclasses.field(default_factory=Decoder)
     dtype: str = "bfloat16"  # of activations; parameters and reductions are float32
@@ -324,6 +362,27 @@ def image_cost_facts(model: Model) -> tuple[int, ...]:
 def patches(vit: ViT) -> int:
     """Patches of one image (P)."""
     return (vit.image_size // vit.patch_size) ** 2
+
+
+def encoders(model: Model) -> dict[str, ViT]:
+    """The encoders that the model has, by the names of their parameters."""
+    second = {"second_vit": model.second_vit} if model.second_vit.enabled else {}
+    return {"vit": model.vit, **second}
+
+
+def encoder_width(model: Model) -> int:
+    """Width of the features that the connector reads (E)."""
+    return sum(vit.width for vit in encoders(model).values())
+
+
+def encoder_layers(vit: ViT) -> int:
+    """Layers of an encoder up to the one whose outputs are the features."""
+    return vit.layers + 1 + vit.features
+
+
+def encoder_tokens(vit: ViT) -> int:
+    """Tokens of one image in an encoder: patches, class token and registers."""
+    return patches(vit) + vit.class_token + vit.registers
 
 
 def is_local(decoder: Decoder, layer: int) -> bool:

@@ -12,7 +12,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from data_pipelines import pipeline as pipelines
 from data_pipelines import read_ahead
-from data_pipelines.pipeline import Pipeline
+from data_pipelines.batches import Pipeline
 from data_pipelines.plan import SourcePlan
 from mmjax import config as config_lib
 from mmjax import flops, inventory, metrics, sharding, step, validation

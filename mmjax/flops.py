@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from mmjax import config as config_lib
-from mmjax.config import Model
+from mmjax.config import Model, ViT
 
 COMPONENTS: tuple[str, ...] = (
     "encoder",
@@ -21,8 +21,11 @@ COMPONENTS: tuple[str, ...] = (
     "unembedding",
 )
 
-# What the input of a decoder's layer depends on.
-UP = ("vit/", "connector/", "decoder/embedding", "decoder/blocks/", "decoder/rest/")
+# Prefixes of parameters that the input of a decoder's layer depends on.
+ENCODERS = ("vit/", "second_vit/")
+UP = (
+    *ENCODERS, "connector/", "decoder/embedding", "decoder/blocks/", "decoder/rest/",
+)  # fmt: skip
 
 # Dense bfloat16 FLOP/s of one jax device, by words of its `device_kind`; the first that
 # matches counts. Makers' data sheets; v4 as one device a chip.
@@ -104,7 +107,12 @@ def step(model: Model, work: Work, trainable: Collection[str]) -> dict[str, floa
 
 def products(model: Model, work: Work) -> list[Product]:
     """Every matrix product of the model's forward pass."""
-    return [*_vit(model, work), *_connector(model, work), *_decoder(model, work)]
+    encoders = [
+        product
+        for name, vit in config_lib.encoders(model).items()
+        for product in _vit(name, vit, work)
+    ]
+    return [*encoders, *_connector(model, work), *_decoder(model, work)]
 
 
 def _kernels(
@@ -125,28 +133,36 @@ def _kernels(
     ]
 
 
-def _vit(model: Model, work: Work) -> list[Product]:
-    vit, name = model.vit, "encoder"
+def _vit(folder: str, vit: ViT, work: Work) -> list[Product]:
+    """Products of an encoder whose parameters lie in `folder`; resizing isn't counted.
+
+    Tokens that are no features go through all layers, as the others do.
+    """
+    name, layers = "encoder", config_lib.encoder_layers(vit)
     patches = work.images * config_lib.patches(vit)
-    pairs = patches * config_lib.patches(vit)
-    up = ("vit/patch_embed/", "vit/positions", "vit/blocks/")
+    tokens = work.images * config_lib.encoder_tokens(vit)
+    pairs = tokens * config_lib.encoder_tokens(vit)
+    entries = ("patch_embed/", "norm_embedding/", "positions", "class_", "registers")
+    up = tuple(f"{folder}/{entry}" for entry in (*entries, "blocks/"))
     pixels = 3 * vit.patch_size**2 * vit.width
-    heads, mlp = vit.layers * vit.width**2, vit.layers * vit.width * vit.mlp_width
-    attention = "vit/blocks/attention query key value out"
+    heads, mlp = layers * vit.width**2, layers * vit.width * vit.mlp_width
+    attention = f"{folder}/blocks/attention query key value out"
+    kernels = f"{folder}/blocks/mlp {'gate ' if vit.gated else ''}up down"
     return [
-        *_kernels(name, "vit patch_embed", pixels, patches, ()),
-        *_kernels(name, attention, heads, patches, up),
-        *_kernels(name, "vit/blocks/mlp up down", mlp, patches, up),
-        Product(name, 4 * pairs * vit.layers * vit.width, "", up),
+        *_kernels(name, f"{folder} patch_embed", pixels, patches, ()),
+        *_kernels(name, attention, heads, tokens, up),
+        *_kernels(name, kernels, mlp, tokens, up),
+        Product(name, 4 * pairs * layers * vit.width, "", up),
     ]
 
 
 def _connector(model: Model, work: Work) -> list[Product]:
     """Products of the connector; its attention counts to it, not to `attention`."""
-    connector, width, encoder = model.connector, model.decoder.width, model.vit.width
+    connector, width = model.connector, model.decoder.width
+    encoder = config_lib.encoder_width(model)
     patches = work.images * config_lib.patches(model.vit)
     tokens = work.images * connector.tokens
-    name, vit, both = "connector", ("vit/",), ("vit/", "connector/")
+    name, vit, both = "connector", ENCODERS, (*ENCODERS, "connector/")
     if connector.kind == "average_pool":
         return _kernels(name, "connector project", encoder * width, tokens, vit)
     if connector.kind == "mlp":

@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 import mmjax
 from data_pipelines import faults, limits
 from data_pipelines import pipeline as pipelines
-from data_pipelines.pipeline import Pipeline
+from data_pipelines.batches import Pipeline
 from data_pipelines.prepare import sample_world
 from mmjax import config as config_lib
 from mmjax import flops, journal, metrics, optim, processes, sharding, step, validation

@@ -57,17 +57,22 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     ),
     (rf"{_LAYER}/moe/down/kernel", (P(None, "expert", "tensor", "fsdp"),)),
     (
-        r"(vit|connector)/blocks/attention/(query|key|value)/kernel",  # [L, E, N, H]
-        (P(None, _ALL, None, None),),
+        r"(vit|second_vit|connector)/blocks/attention/(query|key|value)/kernel",
+        (P(None, _ALL, None, None),),  # [L, E, N, H]
     ),
     (
-        r"(vit|connector)/blocks/attention/out/kernel",  # [L, N, H, E]
+        r"(vit|second_vit|connector)/blocks/attention/out/kernel",  # [L, N, H, E]
         (P(None, _ALL, None, None), P(None, None, None, _ALL)),
     ),
-    (r"(vit|connector)/blocks/mlp/(up|down)/kernel", (P(None, _ALL, None),)),
+    (
+        r"(vit|second_vit|connector)/blocks/mlp/(gate|up|down)/kernel",
+        (P(None, _ALL, None),),
+    ),
     (r"connector/(project|mlp/up|mlp/down)/kernel", (P(_ALL, None),)),
-    (r"vit/patch_embed/kernel|vit/positions|connector/queries", (REPLICATED,)),
-    (r"(vit|connector|decoder)/(.+/)?(scale|bias)", (REPLICATED,)),
+    (r"(vit|second_vit)/(patch_embed/kernel|positions)", (REPLICATED,)),
+    (r"(vit|second_vit)/(class_token|class_position|registers)", (REPLICATED,)),
+    (r"connector/queries", (REPLICATED,)),
+    (r"(vit|second_vit|connector|decoder)/(.+/)?(scale|bias)", (REPLICATED,)),
     (r"step|count", (REPLICATED,)),  # counters of the state and of the optimizer
 )
 

@@ -35,7 +35,10 @@ MAY_BE_ZERO = {
     "model.decoder.moe.experts", "model.decoder.moe.capacity_factor",
     "model.decoder.moe.balance_loss", "model.decoder.moe.z_loss",
     "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
+    *(f"model.{vit}.{field}" for vit in ("vit", "second_vit")
+      for field in ("layer_scale", "registers", "position_grid")),
 }  # fmt: skip
+NEGATIVE = {"model.vit.features", "model.second_vit.features"}  # model_rules has theirs
 
 
 def _numbers(node: object, path: str):
@@ -52,6 +55,8 @@ def _numbers(node: object, path: str):
 def _number_problems(config: Config) -> list[str]:
     problems = []
     for name, value in _numbers(config, "config."):
+        if name in NEGATIVE:
+            continue
         if name.startswith("mesh."):
             if value != -1 and value < 1:
                 problems.append(f"{name}={value}: must be positive, or -1 for the rest")
@@ -70,8 +75,7 @@ def _number_problems(config: Config) -> list[str]:
 def _choice_problems(config: Config) -> list[str]:
     model = config.model
     choices = [
-        ("model.vit.activation", model.vit.activation, config_lib.ACTIVATIONS),
-        ("model.vit.remat", model.vit.remat, config_lib.REMATS),
+        *model_rules.encoder_choices(model),
         ("model.decoder.remat", model.decoder.remat, config_lib.REMATS),
         ("model.decoder.activation", model.decoder.activation, config_lib.GATES),
         (

@@ -43,11 +43,16 @@ def parted(everything):
 def divided(path, name: str, size: int, settings: Settings | None = None):
     """The same as `found`, for a file that is divided into ranges of `size` bytes."""
     form = registry.FORMATS[name]
-    units = [
+    parts = units(path, name, size)
+    return [one for unit in parts for one in form.read(unit, settings or Settings())]
+
+
+def units(path, name: str, size: int) -> list[Unit]:
+    """A file of lines, divided into ranges of `size` bytes."""
+    return [
         Unit(str(path), name, "pictures", start, stop, first)
         for start, stop, first in lines.ranges(path, size)
     ]
-    return [one for unit in units for one in form.read(unit, settings or Settings())]
 
 
 def shown(document):

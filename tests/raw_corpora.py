@@ -13,8 +13,8 @@ import numpy as np
 import PIL.Image
 
 from data_pipelines.prepare import corpus, telling
-from data_pipelines.prepare.formats import registry
-from data_pipelines.prepare.formats.registry import Input
+from data_pipelines.prepare.formats import inputs as inputs_lib
+from data_pipelines.prepare.formats.base import Input
 
 ROOT = pathlib.Path(__file__).parent.parent
 WORDS = ["the", "river", "of", "wide", "stones", "and", "a", "cold", "wind", "that"]
@@ -64,7 +64,7 @@ def write(folder: pathlib.Path, pages: int = 13) -> dict[str, list[str]]:
 
 def inputs(files: dict[str, list[str]]) -> dict[str, list[Input]]:
     """The files, with their formats."""
-    return {name: registry.expand(given, "", name) for name, given in files.items()}
+    return {name: inputs_lib.expand(given, "", name) for name, given in files.items()}
 
 
 def request(files: dict[str, list[str]], output, **changes) -> corpus.Request:

@@ -1,11 +1,15 @@
 """The comparison: every loader on the same photos, in turn, round by round.
 
 Each start is a process of its own. Rates are per second of CPU time of the process and
-its workers, so other work on the machine disturbs them little; the two times are wall
-time, without imports. "resume" is the time to the first batch after a run that ended at
-80 % of an epoch. Memory is what the process and its workers hold at most, pages that
-they share counted once (PSS, from Linux). All have the same decoder, simplejpeg and
-OpenCV, but for the lines of Pillow, which the documentation of the others uses.
+its workers, all of them on one core, so that none gains from cores that wait; other
+work on the machine disturbs them little. The two times are wall time on all cores,
+without imports: to the first batch of an epoch, and ("resume") to the first one after
+a run that ended at 80 % of it. Memory is what the process and its workers hold at most,
+pages that they share counted once (PSS, from Linux).
+
+The lines of Pillow are what the documentation of the others tells users to do. In all
+others the others are given our decoder, simplejpeg and OpenCV, which is nine tenths of
+the work: they tell what the loaders themselves cost.
 """
 
 import importlib
@@ -22,11 +26,12 @@ from typing import Any, NamedTuple
 
 import tqdm
 
+from benchmarks import memory
 from benchmarks.loaders.base import Loader, Photo, Setup
 from benchmarks.loaders.worker import Job
 
 RESUME_AT = 0.8  # of an epoch
-_RESUMES = 3  # of each run: they are short, and so easily disturbed
+_STARTS = 3  # of each run: they are short, and so easily disturbed
 _LOOK_EVERY = 0.2  # seconds, at the memory
 
 
@@ -81,8 +86,8 @@ def table(photos: Iterable[Photo], setup: Setup, rounds: int) -> Iterator[str]:
             loader.write(known, own)
     found: dict[str, list[Result]] = {name: [] for name in ready}
     turns = [n for k in range(rounds) for n in _turned(list(ready), k)]
-    for name in tqdm.tqdm(turns, desc="loaders", delay=5):
-        found[name].append(_measure(name, ready[name], min(rounds, _RESUMES)))
+    for name in tqdm.tqdm(turns, desc="loaders", delay=5, disable=None):
+        found[name].append(_measure(name, ready[name], min(rounds, _STARTS)))
     yield "| loader | images/s | tokens/s | first batch, s | resume, s | MB | state |"
     yield "|---|---|---|---|---|---|---|"
     for name, entry in LOADERS.items():
@@ -103,19 +108,23 @@ def _turned(names: list[str], number: int) -> list[str]:
     return names[first:] + names[:first]
 
 
-def _measure(name: str, setup: Setup, resumes: int) -> Result:
-    """One run up to 80 % of an epoch, and one that goes on from there."""
+def _measure(name: str, setup: Setup, starts: int) -> Result:
+    """One run up to 80 % of an epoch, and starts at its two ends."""
     state = str(pathlib.Path(setup.folder) / "state")
     module = f"benchmarks.loaders.{LOADERS[name].module}"
     until = int(RESUME_AT * setup.documents)
     run, peak = _process(Job(module, setup._asdict(), "", state, until))
-    again = [
-        _process(Job(module, setup._asdict(), state, "", 0)) for _ in range(resumes)
-    ]
-    resume = statistics.median(figures["first"] for figures, _ in again)
-    peak = max(peak, *(later for _, later in again))
-    rates = (run[what] / run["core_seconds"] for what in ("images", "tokens"))
-    return Result(*rates, run["first"], resume, peak)
+    first, high = _start(Job(module, setup._asdict(), "", "", 0), starts)
+    resume, higher = _start(Job(module, setup._asdict(), state, "", 0), starts)
+    images, tokens = run["images"], run["tokens"]
+    spent, memory = run["core_seconds"], max(peak, high, higher)
+    return Result(images / spent, tokens / spent, first, resume, memory)
+
+
+def _start(job: Job, times: int) -> tuple[float, int]:
+    """Seconds to the first batch, the median of some starts, and peak memory."""
+    runs = [_process(job) for _ in range(times)]
+    return statistics.median(run["first"] for run, _ in runs), max(p for _, p in runs)
 
 
 def _process(job: Job) -> tuple[dict[str, Any], int]:
@@ -129,7 +138,7 @@ def _process(job: Job) -> tuple[dict[str, Any], int]:
     )  # fmt: skip
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(map(_pss, _family(process.pid))))
+        peak = max(peak, sum(map(memory.pss, _family(process.pid))))
         time.sleep(_LOOK_EVERY)
     output, errors = process.communicate()
     if process.returncode:
@@ -147,15 +156,6 @@ def _family(pid: int) -> Iterator[int]:
             continue
         for child in children:
             yield from _family(int(child))
-
-
-def _pss(pid: int) -> int:
-    """Bytes of a process, shared pages shared out; 0 if it has ended."""
-    try:
-        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(x.split()[1]) for x in lines if x.startswith("Pss:")) * 1024
 
 
 def _line(name: str, results: list[Result], note: str) -> str:

@@ -20,7 +20,7 @@ class Job(NamedTuple):
     setup: dict
     read: str  # file of a state to go on from; empty: from the beginning
     write: str  # file that gets the state at the end; empty: none
-    until: int  # photos; 0: ends with the first batch
+    until: int  # photos, on one core; 0: ends with the first batch, on all cores
 
 
 class Figures(NamedTuple):
@@ -34,6 +34,8 @@ class Figures(NamedTuple):
 
 def measure(job: Job) -> Figures:
     """Runs a loader up to so many photos."""
+    if job.until and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     loader: Loader = importlib.import_module(job.module)  # pyright: ignore[reportAssignmentType]
     for name in loader.NEEDS:
         importlib.import_module(name)

@@ -36,7 +36,7 @@ from data_pipelines.prepare import (
     recipe_flags,
     tokenizer_sample,
 )
-from data_pipelines.prepare.formats import registry
+from data_pipelines.prepare.formats import inputs
 
 _CAPTIONS = flags.DEFINE_multi_string(
     "captions", [], "Files of captions (paths, patterns or folders; may be repeated)."
@@ -52,7 +52,10 @@ _INTERLEAVED_IMAGES = flags.DEFINE_string(
 )
 _TEXT = flags.DEFINE_multi_string("text", [], "Files of text (likewise).")
 _INSTRUCTIONS = flags.DEFINE_multi_string(
-    "instructions", [], "Files of conversations about images (likewise)."
+    "instructions",
+    [],
+    "Files of conversations about images (likewise), or lists of such files: "
+    "mixture.yaml, dataset_info.json#NAME,NAME.",
 )
 _INSTRUCTIONS_IMAGES = flags.DEFINE_string(
     "instructions_images", None, "Folder of their images. Default: beside each file."
@@ -113,7 +116,7 @@ def main(arguments: list[str]) -> None:
         "instructions": (_INSTRUCTIONS.value, _INSTRUCTIONS_IMAGES.value),
     }
     files = {
-        name: registry.expand(given, images or "", name)
+        name: inputs.expand(given, images or "", name)
         for name, (given, images) in patterns.items()
         if given
     }

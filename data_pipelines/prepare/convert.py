@@ -9,36 +9,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from data_pipelines import records
-from data_pipelines.prepare import decontaminate, minhash, photos, picture_hash
+from data_pipelines.prepare import decontaminate, looking, minhash
 from data_pipelines.prepare import recipe as recipes
 from data_pipelines.prepare.decontaminate import Look
 from data_pipelines.prepare.filters import (
     captions,
     language,
     pages,
-    pictures,
     quality,
     scores,
 )
 from data_pipelines.prepare.filters.base import Problem
+from data_pipelines.prepare.looking import Seen, Unseen
 from data_pipelines.prepare.raw import Part, Picture, Raw, Reject
 from data_pipelines.prepare.recipe import Recipe
-from data_pipelines.records import Document, Image, Segment, Text
-
-
-class Seen(NamedTuple):
-    """An image as it goes into records, and what tells it from others."""
-
-    image: Image
-    digest: bytes  # of the original file: the same picture under any name
-    perceptual: int | None  # None: not wanted, or too plain
-
-
-class Unseen(NamedTuple):
-    """An image that is left out."""
-
-    problem: Problem
-    filtered: bool  # by a rule; otherwise it is missing or damaged
+from data_pipelines.records import Document, Segment, Text
 
 
 class Traits(NamedTuple):
@@ -77,7 +62,8 @@ def documents(raw: Raw, corpus: str, recipe: Recipe) -> Iterator[Kept | Reject]:
         _require(scores.problem(raw.scores, recipe.scores, recipe.missing_scores))
         shown = [p for parts in raw.documents for p in parts if isinstance(p, Picture)]
         seen = {
-            picture: _look(raw, picture, recipe) for picture in dict.fromkeys(shown)
+            picture: looking.look(raw.folder, picture, recipe)
+            for picture in dict.fromkeys(shown)
         }
         _require_images(raw, corpus, recipe, seen)
     except _Lost as lost:
@@ -226,35 +212,6 @@ def _traits(
     if recipe.near_duplicates and corpus in ("interleaved", "text"):
         signature = minhash.signature("\n\n".join(texts)).astype("<u4").tobytes()
     return Traits(signature, tuple((one.digest, one.perceptual) for one in shown))
-
-
-def _look(raw: Raw, picture: Picture, recipe: Recipe) -> Seen | Unseen:
-    """The picture, converted; or what is wrong with it."""
-    name = picture.path or picture.url
-    try:
-        data = picture.data or _read(raw, picture)
-        image = photos.convert(data, recipe.max_side)
-    except photos.Refused as refused:
-        detail = refused.detail
-        named = detail if not name or name in detail else f"{name}: {detail}"
-        return Unseen(Problem(refused.reason, named), False)
-    if recipe.pictures is not None:
-        label = picture.url or picture.path
-        width, height = photos.size(data)
-        found = pictures.problem(label, len(data), width, height, recipe.pictures)
-        found = found or pictures.plain(image.data, recipe.pictures)
-        if found:
-            return Unseen(found, True)
-    wanted = recipe.near_duplicates or recipe.evaluations
-    perceptual = picture_hash.perceptual(image.data) if wanted else None
-    digest = hashlib.blake2b(data, digest_size=16).digest()
-    return Seen(image, digest, perceptual)
-
-
-def _read(raw: Raw, picture: Picture) -> bytes:
-    if picture.path:
-        return photos.read(raw.folder, picture.path)
-    raise photos.Refused("image_not_local", f"{picture.url}: download it first")
 
 
 def _require(problem: Problem | None) -> None:

@@ -1,10 +1,7 @@
 """A whole preparation: stages, tokenizer, index, and only then the final folder."""
 
-import collections
 import contextlib
 import hashlib
-import importlib
-import logging
 import os
 import pathlib
 import pickle
@@ -16,24 +13,22 @@ from typing import Any, NamedTuple
 from data_pipelines import index, shards, tokenizer
 from data_pipelines.prepare import (
     decontaminate,
-    dedupe,
     evaluation_files,
     parts,
-    progress,
+    stages,
     telling,
     tokenizer_sample,
     workspace,
 )
 from data_pipelines.prepare import recipe as recipes
-from data_pipelines.prepare.formats.registry import FORMATS, Input
-from data_pipelines.prepare.parts import Job, Place
+from data_pipelines.prepare.formats import inputs
+from data_pipelines.prepare.formats.base import Input
+from data_pipelines.prepare.parts import Job
 from data_pipelines.prepare.recipe import SPLITS, Recipe
 from data_pipelines.prepare.workspace import Workspace
 
 TOKENIZER = "tokenizer.model"  # of one that is trained
 _WHILE = re.compile(r" \[while running '[^']*'\]")  # what Beam adds to a message
-_SHARD_RECORDS = 10_000
-_SHARD_BYTES = 2**30
 
 
 class Request(NamedTuple):
@@ -62,9 +57,9 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
     """
     tokenizer_sample.check(request.tokenizer_weights, request.files)
     words = tokenizer.open(request.tokenizer) if request.tokenizer else None
-    beam = _engine()
-    engine = beam.Engine(request.runner, request.workers, request.flags)
-    beam.check(engine)
+    runners, beam = stages.on_beam()
+    engine = runners.Engine(request.runner, request.workers, request.flags)
+    runners.check(engine)
     output = pathlib.Path(request.output)
     with _told(), workspace.unfinished(output, _facts(request)) as space:
         recipe = _with_evaluations(request, space, say)
@@ -73,10 +68,11 @@ def prepare(request: Request, say: Callable[[str], None] = print) -> str:
         units = space.parts.parent / "units.json"
         workspace.require_same(units, {"input": [job.name for job in jobs]})
         places = [parts.place(job) for job in jobs]
-        _make_parts(beam, engine, jobs, space, say)
-        drops = _find_drops(beam, engine, places, recipe, space, say)
-        wanted = _shards(beam, places, request)
-        _write_shards(beam, engine, places, drops, recipe, wanted, space, say)
+        work = stages.Work(beam, engine, space, say)
+        stages.make_parts(work, jobs)
+        drops = stages.find_drops(work, places, recipe)
+        wanted = stages.shards(work, places, list(request.files), request.shards)
+        stages.write_shards(work, places, drops, recipe.heldout, wanted)
         telling.write_rejects(places, space.result)
         extra = telling.extra(request.files, recipe, places)
         telling.write_manifests(beam, wanted, space, extra)
@@ -111,25 +107,9 @@ def reindex(output: str, model: str, workers: int = 1) -> str:
     return f"indexed {len(found)} folders; train with --config.data.tokenizer={model}"
 
 
-def _engine() -> Any:
-    """The stages on Beam; the library is optional."""
-    level = logging.root.manager.disable
-    try:
-        logging.disable(logging.WARNING)  # about parts of Beam that aren't used here
-        return importlib.import_module("data_pipelines.prepare.beam")
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "apache_beam":
-            raise
-        raise ValueError(
-            "Apache Beam is not installed: run  pip install 'mmjax[prepare]'"
-        ) from error
-    finally:
-        logging.disable(level)
-
-
 def _facts(request: Request) -> dict[str, Any]:
     """What must be the same for a preparation to go on, by a name for each."""
-    inputs = [
+    given = [
         [corpus, *file, *_state(file.file)]
         for corpus, files in sorted(request.files.items())
         for file in files
@@ -140,7 +120,7 @@ def _facts(request: Request) -> dict[str, Any]:
     }
     words = (request.tokenizer, request.vocab_size, dict(request.tokenizer_weights))
     return {
-        "input": inputs,
+        "input": given,
         "filters or sizes": recipes.described(request.recipe),
         "evaluation sets": sets,
         "tokenizer": words,
@@ -179,82 +159,8 @@ def _with_evaluations(
 def _jobs(request: Request, recipe: Recipe, space: Workspace) -> Iterator[Job]:
     for corpus, files in sorted(request.files.items()):
         for file in files:
-            units = FORMATS[file.format].units(pathlib.Path(file.file), file.folder)
-            for unit in units:
+            for unit in inputs.units(file):
                 yield parts.job(corpus, unit, recipe, space.parts)
-
-
-def _make_parts(
-    beam: Any,
-    engine: Any,
-    jobs: Sequence[Job],
-    space: Workspace,
-    say: Callable[[str], None],
-) -> None:
-    todo = [job for job in jobs if not parts.done(parts.place(job))]
-    if todo:
-        with progress.of_files(
-            space.parts, "facts.json", len(jobs), "reading", [space.parts], say
-        ):
-            beam.make_parts(todo, engine)
-    for job in jobs:
-        parts.require_done(parts.place(job))
-
-
-def _find_drops(
-    beam: Any,
-    engine: Any,
-    places: Sequence[Place],
-    recipe: Recipe,
-    space: Workspace,
-    say: Callable[[str], None],
-) -> str:
-    """The file of what goes because of other documents; empty: nothing does."""
-    if not dedupe.wanted(recipe):
-        return ""
-    path = space.parts / "drops.msgpack"
-    if not path.exists():
-        say("comparing documents")
-        beam.find_drops(places, recipe, engine, path)
-    return str(path)
-
-
-def _shards(beam: Any, places: Sequence[Place], request: Request) -> list[Any]:
-    """All shards to write, from what the parts hold."""
-    records, sizes = collections.Counter(), collections.Counter()
-    for where in places:
-        facts = parts.facts(where)
-        for split in facts.records:
-            records[where.corpus, split] += facts.records[split]
-            sizes[where.corpus, split] += facts.bytes[split]
-    found = []
-    for corpus in request.files:
-        for split in SPLITS:
-            key = corpus, split
-            least = -(-records[key] // _SHARD_RECORDS), -(-sizes[key] // _SHARD_BYTES)
-            count = request.shards or max(1, *least)
-            found += [beam.Shard(corpus, split, n, count) for n in range(count)]
-    return found
-
-
-def _write_shards(
-    beam: Any,
-    engine: Any,
-    places: Sequence[Place],
-    drops: str,
-    recipe: Recipe,
-    wanted: Sequence[Any],
-    space: Workspace,
-    say: Callable[[str], None],
-) -> None:
-    if all(beam.info_path(space, one).exists() for one in wanted):
-        return
-    ending = "array_record.json"
-    homes = {space.result / one.corpus / one.split: None for one in wanted}
-    with progress.of_files(
-        space.parts, ending, len(wanted), "writing", list(homes), say
-    ):
-        beam.write_shards(places, drops, recipe.heldout, wanted, space, engine)
 
 
 @contextlib.contextmanager

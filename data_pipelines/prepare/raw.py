@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from data_pipelines.records import Text
 
+ENDLESS = 2**63  # no number is larger
+
 
 class Picture(NamedTuple):
     """An image that a document shows: its encoded bytes, or where they are."""
@@ -42,6 +44,25 @@ class Reject(NamedTuple):
     lost: str  # how much: record, document, image, caption, wording, line...
 
 
+class Choice(NamedTuple):
+    """Which records of a file are read, by their numbers from 1; as it is: all."""
+
+    first: int = 1
+    last: int = ENDLESS
+    seed: int = 0  # of the ranks by which records are drawn
+    rank: int = 2**64 - 1  # the highest that is drawn
+    ignored: str = ""  # a file: JSON list of places, from 0, that are left out
+    digest: str = ""  # of its content
+
+
+class Columns(NamedTuple):
+    """What a file calls its fields, as (theirs, ours); empty: as their format does."""
+
+    fields: tuple[tuple[str, str], ...] = ()
+    turn: tuple[tuple[str, str], ...] = ()  # of a turn: role, content
+    roles: tuple[tuple[str, str], ...] = ()  # values of the turn's role
+
+
 class Unit(NamedTuple):
     """A part of a file that is read at a time, in any order, by any worker."""
 
@@ -51,3 +72,5 @@ class Unit(NamedTuple):
     start: int  # bytes, rows or members: as its format counts
     stop: int
     first: int  # number of the first record, from 1
+    choice: Choice = Choice()
+    columns: Columns = Columns()

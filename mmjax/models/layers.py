@@ -124,6 +124,18 @@ class RMSNorm(nn.Module):
         return pointwise.rms_norm(x, scale, self.eps)
 
 
+class LayerScale(nn.Module):
+    """Each channel times a number of its own (CaiT, arXiv 2103.17239)."""
+
+    width: int
+    start: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*axes D"]) -> Float[Array, "*axes D"]:
+        init = nn.initializers.constant(self.start)
+        return x * self.param("scale", init, (self.width,)).astype(x.dtype)
+
+
 class Linear(nn.Module):
     """Contracts the last axes, `inputs`, of an array to `outputs`."""
 
@@ -182,6 +194,7 @@ class Attention(nn.Module):
         source: Float[Array, "Z R S E"],
         segments: Int[Array, "Z R T"] | None = None,
         turn: rope.Rotation | None = None,
+        prefix_ZR: Int[Array, "Z R"] | None = None,
     ) -> Float[Array, "Z R T D"]:
         q = self._project("query", self.width, self.heads, self.sharpness)(x)
         k = self._project("key", self.source_width, self.kv_heads)(source)
@@ -193,13 +206,13 @@ class Attention(nn.Module):
             q, k = rope.rotate(q, turn), rope.rotate(k, turn)
 
         # Over groups by vmap: merging Z with R would mix two sharded axes.
-        def of_group(q, k, v, segments):
+        def of_group(q, k, v, segments, prefix):
             return attention.attend(
-                q, k, v, segments, self.causal, self.backend, self.block,
+                q, k, v, segments, self.causal, self.backend, self.block, prefix,
                 window=self.window, scale=self.scale, softcap=self.softcap,
             )  # fmt: skip
 
-        out = jax.vmap(of_group)(q, k, v, segments)
+        out = jax.vmap(of_group)(q, k, v, segments, prefix_ZR)
         inner, bias = (self.heads, self.head_size), self.bias and self.out_bias
         linear = Linear(inner, (self.width,), self.dtype, bias, self.gain, name="out")
         return linear(out)
@@ -210,7 +223,11 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers with an activation between: the encoder's and the connector's."""
+    """Two layers with an activation between: the encoder's and the connector's.
+
+    Gated, the activation's argument is a third layer's output, and what it gives
+    multiplies the first's.
+    """
 
     inputs: int
     hidden: int
@@ -218,12 +235,20 @@ class Mlp(nn.Module):
     activation: str  # a key of pointwise.ACTIVATIONS
     dtype: str
     gain: float = 1.0  # of the second layer
+    bias: bool = True
+    gated: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "*axes E"]) -> Float[Array, "*axes D"]:
-        up = Linear((self.inputs,), (self.hidden,), self.dtype, True, name="up")
-        x = pointwise.ACTIVATIONS[self.activation](up(x))
-        down = Linear(
-            (self.hidden,), (self.outputs,), self.dtype, True, self.gain, name="down"
+        shape = ((self.inputs,), (self.hidden,), self.dtype, self.bias)
+        activation = pointwise.ACTIVATIONS[self.activation]
+        up = Linear(*shape, name="up")(x)
+        hidden = (
+            activation(Linear(*shape, name="gate")(x)) * up
+            if self.gated
+            else activation(up)
         )
-        return down(x)
+        return Linear(
+            (self.hidden,), (self.outputs,), self.dtype, self.bias, self.gain,
+            name="down",
+        )(hidden)  # fmt: skip

@@ -21,6 +21,13 @@ class Rule(NamedTuple):
     softcap: float  # 0: none
 
 
+class Rows(NamedTuple):
+    """What queries may see that is each row's own."""
+
+    segments_BT: Int[Array, "B T"] | None
+    prefix_B: Int[Array, "B"] | None
+
+
 def attend(
     q_BTNH: Float[Array, "B T N H"],
     k_BSKH: Float[Array, "B S K H"],
@@ -29,6 +36,7 @@ def attend(
     causal: bool,
     backend: str,
     block: int,
+    prefix_B: Int[Array, "B"] | None = None,
     *,
     window: int = 0,
     scale: float = 0.0,
@@ -38,22 +46,24 @@ def attend(
 
     Query head n reads key-value head n // (N / K). With `segments` (then T = S) a
     position sees its own segment only; with `causal`, only positions up to itself; with
-    `window`, none that lie `window` or more places before it. Padding is a segment like
-    any other, so no row of scores is ever wholly masked. Products are multiplied by
-    `scale` (0: H ** -0.5), and with `softcap` become softcap * tanh(score / softcap)
-    (Gemma 2, arXiv 2408.00118). `backend` is a key of BACKENDS; `block` is the queries
-    that the blocked one takes at a time.
+    `window`, none that lie `window` or more places before it. Causality leaves out the
+    first `prefix_B` positions of a row: all see those (AIM, arXiv 2401.08541, 3.2).
+    Padding is a segment like any other, so no row of scores is ever wholly masked.
+    Products are multiplied by `scale` (0: H ** -0.5), and with `softcap` become
+    softcap * tanh(score / softcap) (Gemma 2, arXiv 2408.00118). `backend` is a key of
+    BACKENDS; `block` is the queries that the blocked one takes at a time.
     """
     rows, tokens, heads, size = q_BTNH.shape
     groups = k_BSKH.shape[2]
     q_BTKGH = q_BTNH.reshape(rows, tokens, groups, heads // groups, size)
     rule = Rule(causal, window, scale or size**-0.5, softcap)
-    out_BTKGH = BACKENDS[backend](q_BTKGH, k_BSKH, v_BSKH, segments_BT, rule, block)
+    own = Rows(segments_BT, prefix_B)
+    out_BTKGH = BACKENDS[backend](q_BTKGH, k_BSKH, v_BSKH, own, rule, block)
     return out_BTKGH.reshape(q_BTNH.shape)
 
 
 def _visible(
-    segments_BT: Int[Array, "B T"] | None,
+    own: Rows,
     rule: Rule,
     queries: tuple[int, int],
     keys: tuple[int, int],
@@ -62,12 +72,16 @@ def _visible(
     parts = []
     place_t1, place_s = jnp.arange(*queries)[:, None], jnp.arange(*keys)
     if rule.causal:
-        parts.append((place_t1 >= place_s)[None, None, None])
+        order = (place_t1 >= place_s)[None, None, None]
+        if own.prefix_B is not None:
+            order |= (place_s < own.prefix_B[:, None])[:, None, None, None]
+        parts.append(order)
     if rule.window:
         parts.append((place_t1 - place_s < rule.window)[None, None, None])
-    if segments_BT is not None:
-        own = segments_BT[:, slice(*queries), None]
-        parts.append((own == segments_BT[:, None, slice(*keys)])[:, None, None])
+    if own.segments_BT is not None:
+        segment_Bt1 = own.segments_BT[:, slice(*queries), None]
+        segment_B1s = own.segments_BT[:, None, slice(*keys)]
+        parts.append((segment_Bt1 == segment_B1s)[:, None, None])
     return functools.reduce(jnp.logical_and, parts) if parts else None
 
 
@@ -85,12 +99,12 @@ def _masked(scores, visible) -> Float[Array, "B K G t s"]:
     return scores if visible is None else jnp.where(visible, scores, MASKED)
 
 
-def _reference(q_BTKGH, k_BSKH, v_BSKH, segments_BT, rule, block):
+def _reference(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
     """One softmax over all keys: memory grows with T * S."""
     del block
     q_BKGTH, k_BKSH = q_BTKGH.transpose(0, 2, 3, 1, 4), k_BSKH.transpose(0, 2, 1, 3)
     tokens, keys = q_BTKGH.shape[1], k_BSKH.shape[1]
-    visible = _visible(segments_BT, rule, (0, tokens), (0, keys))
+    visible = _visible(own, rule, (0, tokens), (0, keys))
     scores_BKGTS = _masked(_scores(q_BKGTH, k_BKSH, rule), visible)
     share_BKGTS = jax.nn.softmax(scores_BKGTS, axis=-1)
     return jnp.einsum("BKGTS,BSKH->BTKGH", share_BKGTS.astype(v_BSKH.dtype), v_BSKH)
@@ -103,28 +117,31 @@ def _reference(q_BTKGH, k_BSKH, v_BSKH, segments_BT, rule, block):
 # al., arXiv 2205.14135, without a kernel.)
 
 
-def _blocks(tokens: int, keys: int, rule: Rule, block: int) -> Iterator[tuple]:
+def _blocks(
+    tokens: int, keys: int, own: Rows, rule: Rule, block: int
+) -> Iterator[tuple]:
     """Yields (start, stop) of each block of queries and of the keys it may see."""
+    cut = rule.causal and own.prefix_B is None  # a prefix may reach beyond any block
     for start in range(0, tokens, block):
         stop = min(start + block, tokens)
         # Keys begin at a whole block too: what accelerators slice is then aligned.
         first = max(start - rule.window + 1, 0) // block * block if rule.window else 0
-        yield (start, stop), (first, stop if rule.causal else keys)
+        yield (start, stop), (first, stop if cut else keys)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _blocked(q_BTKGH, k_BSKH, v_BSKH, segments_BT, rule, block):
+def _blocked(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
     """Attention by blocks of queries: memory grows with block * S."""
-    return _blocked_forward(q_BTKGH, k_BSKH, v_BSKH, segments_BT, rule, block)[0]
+    return _blocked_forward(q_BTKGH, k_BSKH, v_BSKH, own, rule, block)[0]
 
 
-def _blocked_forward(q_BTKGH, k_BSKH, v_BSKH, segments_BT, rule, block):
+def _blocked_forward(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
     q_BKGTH = q_BTKGH.transpose(0, 2, 3, 1, 4)
     k_BKSH, v_BKSH = k_BSKH.transpose(0, 2, 1, 3), v_BSKH.transpose(0, 2, 1, 3)
     outs, logs = [], []
     tokens, keys = q_BTKGH.shape[1], k_BSKH.shape[1]
-    for queries, seen in _blocks(tokens, keys, rule, block):
-        visible = _visible(segments_BT, rule, queries, seen)
+    for queries, seen in _blocks(tokens, keys, own, rule, block):
+        visible = _visible(own, rule, queries, seen)
         q = q_BKGTH[:, :, :, slice(*queries)]
         score = _masked(_scores(q, k_BKSH[:, :, slice(*seen)], rule), visible)
         top = jnp.max(score, axis=-1, keepdims=True)
@@ -137,22 +154,22 @@ def _blocked_forward(q_BTKGH, k_BSKH, v_BSKH, segments_BT, rule, block):
     out_BTKGH = jnp.concatenate(outs, axis=3).transpose(0, 3, 1, 2, 4)
     out_BTKGH = checkpoint_name(out_BTKGH, "attention")
     log_BKGT1 = checkpoint_name(jnp.concatenate(logs, axis=3), "attention")
-    return out_BTKGH, (q_BTKGH, k_BSKH, v_BSKH, segments_BT, out_BTKGH, log_BKGT1)
+    return out_BTKGH, (q_BTKGH, k_BSKH, v_BSKH, own, out_BTKGH, log_BKGT1)
 
 
 def _blocked_backward(rule, block, residuals, d_out_BTKGH):
-    q_BTKGH, k_BSKH, v_BSKH, segments_BT, out_BTKGH, log_BKGT1 = residuals
+    q_BTKGH, k_BSKH, v_BSKH, own, out_BTKGH, log_BKGT1 = residuals
     inner_BTKG = jnp.sum((d_out_BTKGH * out_BTKGH).astype(jnp.float32), axis=-1)
     inner_BKGT1 = inner_BTKG.transpose(0, 2, 3, 1)[..., None]
     q_BKGTH = q_BTKGH.transpose(0, 2, 3, 1, 4)
     d_out_BKGTH = d_out_BTKGH.transpose(0, 2, 3, 1, 4)
     k_BKSH, v_BKSH = k_BSKH.transpose(0, 2, 1, 3), v_BSKH.transpose(0, 2, 1, 3)
-    blocks = list(_blocks(q_BTKGH.shape[1], k_BSKH.shape[1], rule, block))
+    blocks = list(_blocks(q_BTKGH.shape[1], k_BSKH.shape[1], own, rule, block))
     d_qs = []
     d_k_BKHS = d_v_BKHS = jnp.zeros_like(k_BKSH, jnp.float32).swapaxes(2, 3)
     # From the last block on: without a window it sees all keys, the others a prefix.
     for queries, seen in reversed(blocks):
-        visible = _visible(segments_BT, rule, queries, seen)
+        visible = _visible(own, rule, queries, seen)
         q, d_out, log, inner = (
             x[:, :, :, slice(*queries)]
             for x in (q_BKGTH, d_out_BKGTH, log_BKGT1, inner_BKGT1)

@@ -32,7 +32,9 @@ def tiny() -> tuple[vlm.Model, dict]:
 @jax.jit
 def eval_step(params, batch: Batch) -> cross_entropy.TokenLoss:
     outputs = tiny()[0].apply(params, batch)
-    return cross_entropy.chunked(*outputs, jax.numpy.asarray(batch.targets_ZRT), ROW)
+    return cross_entropy.chunked(
+        *outputs[:2], jax.numpy.asarray(batch.targets_ZRT), ROW
+    )
 
 
 def empty(groups: int, rows: int, slots: int) -> Batch:

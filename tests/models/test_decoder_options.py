@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from mmjax import config, generate, validation
+from mmjax import config, generate, sharding, step, validation
 from mmjax.config import RopeScaling
 from mmjax.models import decoder as decoder_lib
 from mmjax.models import vlm
@@ -50,7 +50,7 @@ def sample(options: dict, backend: str = "blocked") -> config.Model:
 
 def reach(model: config.Model) -> np.ndarray:
     """[t, s]: how far the hidden state at t moves with the embedding at s."""
-    params = model_samples.parameters(model)["decoder"]
+    params = parameters(model)
     x = jax.random.normal(jax.random.key(2), (1, 1, 12, 16))
     rows = jnp.asarray(SEGMENTS), jnp.asarray(POSITIONS)
 
@@ -84,32 +84,46 @@ def test_local_layers_see_their_window_and_global_ones_everything():
         assert max(t - s for t, s in np.argwhere(found)) == min(farthest, 4)
 
 
-FIRST = [3, 4, 5, 6, 7]
-SECOND = [1, "slot 0", 7, "slot 2", 8]
-THIRD = [1, "slot 1", 9, 10]
+# Tokens of the row above; the first document again, alone in its row.
+TOKENS = np.array([[[3, 4, 5, 6, 7, 1, 7, 8, 9, 2, 0, 0]]], np.int32)
 
 
-def losses(model: config.Model, params, batch) -> np.ndarray:
-    """-log p of token 5 at every position, caps and all."""
-    outputs = jax.jit(vlm.build(model).apply)(params, batch)
-    targets = jnp.full(batch.tokens_ZRT.shape, 5)
-    cap = model.decoder.logit_softcap
-    return cross_entropy.chunked(*outputs[:2], targets, 4, cap).nll_ZRT
+def alone(start: int, stop: int) -> tuple[np.ndarray, ...]:
+    """(tokens, segments, positions) of a document in a row of its own."""
+    row = np.zeros((3, 1, 1, 12), np.int32)
+    row[0, ..., : stop - start] = TOKENS[..., start:stop]
+    row[1, ..., : stop - start] = 1
+    row[2, ..., : stop - start] = np.arange(stop - start)
+    return tuple(row)
+
+
+def forward(model: config.Model):
+    """(params, tokens, segments, positions) -> -log p of token 5 at every position."""
+    module, cap = decoder_lib.Decoder(model), model.decoder.logit_softcap
+
+    def losses(params, tokens, segments, positions):
+        params = {"params": params}
+        x = module.apply(params, tokens, method="embed")
+        hidden, _ = module.apply(params, x, segments, positions)
+        table = module.apply(params, method="unembed_table")
+        targets = jnp.full(tokens.shape, 5)
+        return cross_entropy.chunked(hidden, table, targets, 4, cap).nll_ZRT[0, 0]
+
+    return jax.jit(losses)
+
+
+def parameters(model: config.Model) -> dict:
+    return model_samples.parameters(model)["decoder"]
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_a_document_in_a_row_gives_the_losses_it_gives_alone(options):
     model = sample(options)
-    params = model_samples.parameters(model)
-    rows = [[FIRST, SECOND], [THIRD, FIRST]]
-    together = losses(model, params, model_samples.batch(rows, tokens=16, slots=3))[0]
-    for row, start, document in (0, 0, FIRST), (0, 5, SECOND), (1, 5, FIRST):
-        alone = model_samples.batch([[document]], tokens=16, slots=3)
-        single = losses(model, params, alone)[0, 0]
-        places = sum(2 if isinstance(item, str) else 1 for item in document)
-        np.testing.assert_allclose(
-            together[row, start : start + places], single[:places], rtol=1e-4, atol=1e-4
-        )
+    params, losses = parameters(model), forward(model)
+    together = losses(params, TOKENS, SEGMENTS, POSITIONS)
+    for start, stop in (0, 5), (5, 9), (9, 10):
+        single = losses(params, *alone(start, stop))[: stop - start]
+        np.testing.assert_allclose(together[start:stop], single, rtol=1e-4, atol=1e-4)
 
 
 EACH = {
@@ -124,11 +138,11 @@ EACH = {
 def test_each_option_changes_the_loss(name):
     base = {"window": 4} if name == "local_rope_theta" else {}
     before, after = sample(base), sample(base | {name: EACH[name]})
-    batch = model_samples.batch([[FIRST]], tokens=8, slots=1)
-    params = model_samples.parameters(before)
-    more = _fill(model_samples.parameters(after), params)
-    change = losses(before, params, batch) - losses(after, more, batch)
-    assert np.abs(change)[0, 0, 1:5].max() > 1e-3
+    params = parameters(before)
+    row = TOKENS, SEGMENTS, POSITIONS
+    more = _fill(parameters(after), params)
+    change = forward(before)(params, *row) - forward(after)(more, *row)
+    assert np.abs(change)[1:5].max() > 1e-3
 
 
 def _fill(new: dict, old: dict) -> dict:
@@ -152,15 +166,16 @@ def test_the_parameters_are_as_many_as_the_config_says(options):
 
 def test_a_fresh_gemma_guesses_evenly():
     model = sample(OPTIONS["gemma2"])
-    params = jax.jit(vlm.build(model).init)(jax.random.key(0))
-    assert not np.any(params["decoder"]["norm"]["scale"])  # that is a factor of 1
-    found = losses(model, params, model_samples.batch([[FIRST]], tokens=8, slots=1))
-    assert abs(np.mean(found[0, 0, :5]) - np.log(model_samples.VOCAB)) < 1.5
+    empty = jnp.zeros((1, 1, 12, 16)), jnp.asarray(SEGMENTS), jnp.asarray(POSITIONS)
+    params = decoder_lib.Decoder(model).init(jax.random.key(0), *empty)["params"]
+    assert not np.any(params["norm"]["scale"])  # that is a factor of 1
+    found = forward(model)(params, TOKENS, SEGMENTS, POSITIONS)
+    assert abs(np.mean(found) - np.log(model_samples.VOCAB)) < 1.5
 
 
 def test_embeddings_are_scaled_for_text_alone():
     plain, scaled = sample({}), sample({"scale_embeddings": True})
-    params = {"params": model_samples.parameters(plain)["decoder"]}
+    params = {"params": parameters(plain)}
     tokens = jnp.array([[[3, 5]]])
     before, after = (
         decoder_lib.Decoder(model).apply(params, tokens, method="embed")
@@ -172,8 +187,9 @@ def test_embeddings_are_scaled_for_text_alone():
 def test_greedy_tokens_are_the_most_likely_ones_of_the_loss():
     model = sample(OPTIONS["gemma2"])
     built, params = vlm.build(model), model_samples.parameters(model)
-    batch = model_samples.batch([[FIRST], [[1, "slot 0", 9]]], tokens=16, slots=1)
-    lengths, new = [5, 4], 8
+    rows = [[[3, 4, 5, 6, 7]], [[1, "slot 0", 9]]]
+    batch = model_samples.batch(rows, tokens=12, slots=1)
+    lengths, new = [5, 4], 6
     found = generate.greedy(built, params, batch, np.array([lengths]), new, ())
     tokens, segments, positions, targets = (
         np.array(x)
@@ -186,7 +202,7 @@ def test_greedy_tokens_are_the_most_likely_ones_of_the_loss():
         tokens[here] = found.tokens_ZRT[0, row]
         segments[here], positions[here] = 1, np.arange(length, length + new)
         targets[0, row, length - 1 : length - 1 + new] = found.tokens_ZRT[0, row]
-    outputs = built.apply(
+    outputs = jax.jit(built.apply)(
         params,
         batch._replace(
             tokens_ZRT=tokens, segments_ZRT=segments, positions_ZRT=positions
@@ -196,6 +212,25 @@ def test_greedy_tokens_are_the_most_likely_ones_of_the_loss():
     hits = cross_entropy.chunked(*outputs[:2], jnp.asarray(targets), 4, cap).hit_ZRT
     for row, length in enumerate(lengths):
         assert hits[0, row, length - 1 : length - 1 + new].all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen2", "gemma3"])
+def test_eight_devices_give_the_losses_of_one(name):
+    run = synthetic.config()
+    for field, value in OPTIONS[name].items():
+        setattr(run.model.decoder, field, value)
+    model, batch = vlm.build(run.model), synthetic.batch(run, seed=0)
+    found = []
+    for shape in synthetic.ONE, synthetic.EIGHT:
+        mesh = synthetic.mesh(shape)
+        params = jax.device_put(
+            model_samples.parameters(run.model),
+            sharding.state_shardings(model_samples.parameters(run.model), mesh),
+        )
+        placed = jax.device_put(batch, sharding.batch_shardings(mesh))
+        found.append(step.make_eval_step(model, run, mesh)(params, placed).nll_ZRT)
+    np.testing.assert_allclose(found[0], np.asarray(found[1]), rtol=1e-4, atol=1e-4)
 
 
 def test_choices_of_the_config_are_what_exists():

@@ -40,7 +40,7 @@ def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
     keys = (settings.image_key,) if settings.image_key else ("image", "images")
     user, assistant = turns.ROLES["user"], turns.ROLES["assistant"]
     try:
-        llava.check_media(values)
+        llava.check(values)
         found = [
             turn
             for question, answer in _pairs(record)

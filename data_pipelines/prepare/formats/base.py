@@ -4,7 +4,8 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from data_pipelines.prepare.raw import Raw, Reject, Unit
+from data_pipelines.prepare.formats.sampling import Sampling
+from data_pipelines.prepare.raw import Columns, Raw, Reject, Unit
 
 
 class Settings(NamedTuple):
@@ -15,6 +16,17 @@ class Settings(NamedTuple):
     text_split: str = "auto"  # what is one document of a .txt file
     missing_image: str = "text_only"  # or drop, the whole document, or error
     synthetic_key: str = ""  # column or member of a caption in another wording
+
+
+class Input(NamedTuple):
+    """One file, or one folder that is a corpus as a whole, to read."""
+
+    file: str
+    format: str  # a key of FORMATS
+    folder: str  # of the pictures that it names
+    sampling: Sampling = Sampling()  # which of its records
+    ignored: str = ""  # a file: JSON list of places of records that are left out
+    columns: Columns = Columns()  # what it calls its fields
 
 
 class Format(NamedTuple):

@@ -71,7 +71,7 @@ def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
     values = record.fields
     keys = (settings.image_key,) if settings.image_key else ("image", "images")
     try:
-        llava.check_media(values)
+        llava.check(values)
         found = llava.with_system(values.get("system"), messages(values["messages"]))
         listed = [p for key in keys for p in pictures.pictures(values.get(key))]
         shown = _not_shown(found, listed)

@@ -31,7 +31,7 @@ def convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
     values = record.fields
     keys = (settings.image_key,) if settings.image_key else _IMAGES
     try:
-        llava.check_media(values)
+        llava.check(values)
         found, used = _turns(values)
         found = llava.with_system(values.get("system"), found)
         listed = [p for key in keys for p in pictures.pictures(values.get(key))]

@@ -26,7 +26,7 @@ def convert(
     values = _values(sample)
     if settings.text_key:
         values = {**values, "conversations": values.get(settings.text_key)}
-    llava.check_media(values)
+    llava.check(values)
     shown = tars.picture(sample, settings)
     found = llava.with_system(values.get("system"), _turns(values))
     parts = turns.render(turns.bind(found, [shown] if shown else []))

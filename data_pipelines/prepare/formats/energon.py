@@ -4,19 +4,17 @@
     blend.yaml: {__class__: Metadataset, splits: {train: {datasets: [{weight, path}]}}}
     wids-meta.json: {shardlist: [{url, nsamples}]}
 
-Tars are read as what they hold. Weights of a blend are for the mixture of a run, so
-preparation leaves them aside: `weights` tells them.
+Tars are read as what they hold. A corpus holds no weights, so a blend of several
+datasets is refused, with the sources and weights that make it one in a run's config.
 """
 
-import json
+import math
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import yaml
 
 from data_pipelines.prepare.formats import (
     chat_tars,
+    listing,
     mmc4_tars,
     patterns,
     webdataset,
@@ -28,6 +26,8 @@ SPLIT = "train"
 _NV, _WIDS = ".nv-meta", "wids-meta.json"
 _BLENDS = ("datasets", "blend", "blend_epochized")  # keys of a split with a list
 _DEEP = 8  # blends inside of blends
+_PARTS = 10_000  # to which shares are rounded when they are told as weights
+_TOLD = 8  # datasets that are named, of those of a blend
 _TARS: dict[str, Format] = {
     "webdataset": webdataset.FORMAT,
     "chat_tars": chat_tars.FORMAT,
@@ -36,13 +36,15 @@ _TARS: dict[str, Format] = {
 
 
 def tars(path: pathlib.Path) -> list[pathlib.Path]:
-    """The tars of a folder, a blend or a wids list, each once, in order.
+    """The tars of a folder, of a blend of one dataset, or of a wids list, in order.
 
-    Of splits, the one for training. Raises ValueError where one is missing.
+    Of splits, the one for training. Raises ValueError where one is missing, and for a
+    blend of several datasets.
     """
-    found: dict[pathlib.Path, None] = {}
-    for dataset in weights(path):
-        found |= dict.fromkeys(_tars_of(pathlib.Path(dataset)))
+    shares = weights(path)
+    if len(shares) > 1:
+        raise ValueError(f"{path}: {_advice(shares)}")
+    found = dict.fromkeys(_tars_of(pathlib.Path(next(iter(shares)))))
     for tar in found:
         if not tar.is_file():
             raise ValueError(f"{path}: names {tar}, which is missing")
@@ -60,8 +62,23 @@ def weights(path: pathlib.Path) -> dict[str, float]:
     return _weights(path, _DEEP)
 
 
+def _advice(shares: dict[str, float]) -> str:
+    """What to do with a blend of several datasets, in one line."""
+    whole = [max(1, round(share * _PARTS)) for share in shares.values()]
+    divisor = math.gcd(*whole)
+    numbers = ",".join(str(number // divisor) for number in whole)
+    few = [*shares][:_TOLD]
+    names = ", ".join(few) + ", ..." * (len(shares) > _TOLD)
+    return (
+        f"blends {len(shares)} datasets, whose weights a corpus can't hold: prepare "
+        f"each ({names}) to an --output of its own, with one --tokenizer, and train on "
+        f"these as data.sources, with mixture.weights={numbers}; or join them by ::, "
+        "to have each document equally often"
+    )
+
+
 def _weights(path: pathlib.Path, depth: int) -> dict[str, float]:
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix not in listing.SUFFIXES:
         return {str(path): 1.0}
     if not depth:
         raise ValueError(f"{path}: blends are nested more than {_DEEP} times")
@@ -78,9 +95,9 @@ def _weights(path: pathlib.Path, depth: int) -> dict[str, float]:
 
 def _parts(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, float]]:
     """Path and weight of each dataset that a blend lists itself."""
-    splits = _mapping(path, "the top level", _loaded(path)).get("splits")
-    splits = _mapping(path, "splits", splits)
-    split = _mapping(path, f"splits: {SPLIT}", splits.get(SPLIT))
+    splits = listing.mapping(path, "the top level", listing.loaded(path)).get("splits")
+    splits = listing.mapping(path, "splits", splits)
+    split = listing.mapping(path, f"splits: {SPLIT}", splits.get(SPLIT))
     key = next((key for key in _BLENDS if key in split), "")
     entries = split[key] if key else [split]
     if not isinstance(entries, list) or not entries:
@@ -103,24 +120,6 @@ def _parts(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, float]]:
             yield path.parent / inner, float(weight)
 
 
-def _mapping(path: pathlib.Path, name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: {name} is missing or no mapping")
-    return value
-
-
-def _loaded(path: pathlib.Path) -> Any:
-    """The values of a YAML or JSON file; ValueError where it is neither."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
-    except (ValueError, yaml.YAMLError) as error:
-        told = " ".join(str(error).split())
-        raise ValueError(f"{path}: can't be read: {told}") from error
-
-
 def _tars_of(path: pathlib.Path) -> list[pathlib.Path]:
     if path.is_dir():
         return _of_folder(path)
@@ -137,7 +136,7 @@ def _of_folder(folder: pathlib.Path) -> list[pathlib.Path]:
     split = folder / _NV / "split.yaml"
     if not split.is_file():
         return sorted(folder.glob("**/*.tar"))
-    values = _mapping(split, "the top level", _loaded(split))
+    values = listing.mapping(split, "the top level", listing.loaded(split))
     parts = values.get("split_parts")
     named = parts.get(SPLIT) if isinstance(parts, dict) else None
     excluded = values.get("exclude") or []
@@ -154,7 +153,7 @@ def _of_folder(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _of_wids(path: pathlib.Path) -> list[pathlib.Path]:
-    values = _mapping(path, "the top level", _loaded(path))
+    values = listing.mapping(path, "the top level", listing.loaded(path))
     shards = values.get("shardlist")
     listed = [s.get("url") if isinstance(s, dict) else None for s in shards or []]
     urls = [url for url in listed if isinstance(url, str)]
@@ -169,7 +168,7 @@ def _of_wids(path: pathlib.Path) -> list[pathlib.Path]:
 def _sniff(path: pathlib.Path) -> bool:
     if path.is_dir():
         return (path / _NV).is_dir() or (path / _WIDS).is_file()
-    values = _loaded(path)
+    values = listing.loaded(path)
     keys = values.keys() if isinstance(values, dict) else ()
     return ("shardlist" if path.name.endswith(_WIDS) else "splits") in keys
 

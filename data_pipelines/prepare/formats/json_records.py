@@ -5,7 +5,14 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from data_pipelines.prepare.formats import fields, json_array, lines, unpacking
+from data_pipelines.prepare.formats import (
+    fields,
+    json_array,
+    lines,
+    renaming,
+    sampling,
+    unpacking,
+)
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
 from data_pipelines.prepare.raw import Raw, Reject, Unit
@@ -37,14 +44,19 @@ def units(path: pathlib.Path, folder: str, name: str) -> Iterator[Unit]:
 
 
 def read(unit: Unit, settings: Settings, convert: Convert) -> Iterator[Raw | Reject]:
-    """What `convert` makes of every record of the unit."""
+    """What `convert` makes of every chosen record of the unit."""
     for entry in entries(unit):
         if isinstance(entry, Reject):
             yield entry
             continue
         number, data = entry
+        if sampling.is_behind(number, unit.choice):
+            return
+        if not sampling.wanted(number, unit.choice):
+            continue
         try:
-            yield from convert(Record(unit, number, fields.parse(data)), settings)
+            values = renaming.renamed(fields.parse(data), unit.columns)
+            yield from convert(Record(unit, number, values), settings)
         except Bad as bad:
             yield Reject(unit.file, number, bad.reason, bad.detail, "record")
 
@@ -64,6 +76,15 @@ def entries(unit: Unit) -> Iterator[tuple[int, bytes] | Reject]:
             yield line
         elif line.data.strip():
             yield line.number, line.data
+
+
+def count(path: pathlib.Path) -> int:
+    """How many records the file has, as they are numbered: the number of the last."""
+    last = 0
+    for unit in units(path, "", ""):
+        for entry in entries(unit):
+            last = last if isinstance(entry, Reject) else entry[0]
+    return last
 
 
 def members(unit: Unit, member: str = "") -> Iterator[tuple[int, bytes] | Reject]:

@@ -20,13 +20,21 @@ _UNSUPPORTED = tuple(
     for medium in ("video", "videos", "audio", "audios")
     for side in ("", "input_", "output_")
 )
+_COMPARED = ("chosen", "rejected")  # answers, of data for DPO
+_MARKS = ("label", "kto_tag")  # of an answer, of data for KTO
 
 
-def check_media(names: dict[str, Any]) -> None:
-    """Raises Bad where the record has a video or sound."""
+def check(values: dict[str, Any]) -> None:
+    """Raises Bad where the record has a video or sound, or compares answers."""
     for key in _UNSUPPORTED:
-        if not fields.absent(names.get(key)):
-            raise Bad("unsupported_media", f"{key} {str(names[key])[:80]}")
+        if not fields.absent(values.get(key)):
+            raise Bad("unsupported_media", f"{key} {str(values[key])[:80]}")
+    if all(not fields.absent(values.get(key)) for key in _COMPARED):
+        rule = "a record that compares answers is none to learn them from"
+        raise Bad("preferences", f"has {' and '.join(_COMPARED)}: {rule}")
+    for key in _MARKS:
+        if values.get(key) is False:
+            raise Bad("preferences", f"{key} is false: the answer is a bad one")
 
 
 def conversation(values: Any) -> list[Turn]:
@@ -60,7 +68,7 @@ def _convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
     values = record.fields
     keys = (settings.image_key,) if settings.image_key else _INPUTS
     try:
-        check_media(values)
+        check(values)
         found = conversation(values.get("conversations"))
         if _answers_first(found):
             bad = Bad("leading_answer", "the first turn is an assistant's")

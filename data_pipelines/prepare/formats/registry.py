@@ -1,9 +1,6 @@
 """All formats, which of them a corpus may have, and how a file's own is found."""
 
-import glob
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from data_pipelines.prepare.formats import (
     alpaca,
@@ -20,7 +17,6 @@ from data_pipelines.prepare.formats import (
     llava,
     mmc4,
     mmc4_tars,
-    patterns,
     pickles,
     sidecars,
     tables,
@@ -76,21 +72,13 @@ CORPORA: dict[str, tuple[str, ...]] = {
 FOLDER = ""  # the suffix that stands for a folder among those of a format
 
 
-class Input(NamedTuple):
-    """One file, or one folder that is a corpus as a whole, to read."""
-
-    file: str
-    format: str  # a key of FORMATS
-    folder: str  # of the pictures that it names
-
-
 def sniff(path: pathlib.Path, corpus: str = "") -> str:
     """The format of a file or folder, of those that the corpus may have.
 
     A corpus "" may have any. Raises ValueError where none or several match.
     """
-    names = _allowed(corpus)
-    named = [name for name in names if _has_suffix(path, FORMATS[name])]
+    names = allowed(corpus)
+    named = [name for name in names if has_suffix(path, FORMATS[name])]
     found = [name for name in named if FORMATS[name].sniff(path)]
     if len(found) == 1:
         return found[0]
@@ -108,95 +96,17 @@ def sniff(path: pathlib.Path, corpus: str = "") -> str:
     raise ValueError(f"{path}: its first record fits none of {tried}; or {advice}")
 
 
-def expand(
-    file_patterns: Sequence[str], images_folder: str = "", corpus: str = ""
-) -> list[Input]:
-    """The files that paths, folders and patterns name, with their formats, sorted.
-
-    A pattern may be a glob, have brace lists ({00000..01743}), join several with `::`,
-    and begin with FORMAT: to say what its files are. Pictures are looked for in
-    `images_folder`, or beside the file. Raises ValueError where a pattern leads to
-    nothing, a file of a brace list is missing, or a format can't be told.
-    """
-    if images_folder and not pathlib.Path(images_folder).is_dir():
-        raise ValueError(f"{images_folder}: no such folder of images")
-    found = set()
-    for joined in file_patterns:
-        name, rest = _prefix(joined)
-        for pattern in patterns.split(rest):
-            for path in _paths(pattern, name, corpus):
-                beside = path if path.is_dir() else path.parent
-                folder = images_folder or str(beside)
-                found.add(Input(str(path), name or sniff(path, corpus), folder))
-    return sorted(found)
-
-
-def _allowed(corpus: str) -> tuple[str, ...]:
+def allowed(corpus: str) -> tuple[str, ...]:
+    """The formats that a corpus may have; ValueError where there is no such corpus."""
     if corpus and corpus not in CORPORA:
         rule = f"must be one of {', '.join(CORPORA)}"
         raise ValueError(f"corpus {corpus!r}: {rule}")
     return CORPORA[corpus] if corpus else tuple(FORMATS)
 
 
-def _has_suffix(path: pathlib.Path, form: Format) -> bool:
+def has_suffix(path: pathlib.Path, form: Format) -> bool:
+    """Whether the path's name may be one of the format."""
     if path.is_dir():
         return FOLDER in form.suffixes
     suffixes = tuple(suffix for suffix in form.suffixes if suffix != FOLDER)
     return path.name.lower().endswith(suffixes)
-
-
-def _prefix(pattern: str) -> tuple[str, str]:
-    """FORMAT and the rest of FORMAT:pattern; an empty one where there is none."""
-    name, _, rest = pattern.partition(":")
-    if name in FORMATS and rest and not rest.startswith(":"):
-        return name, rest
-    return "", pattern
-
-
-def _paths(pattern: str, name: str, corpus: str) -> Iterator[pathlib.Path]:
-    """What one pattern names; empty files only where it names them one by one."""
-    path = pathlib.Path(pattern)
-    if path.is_dir():
-        yield from _of_folder(path, name, corpus)
-        return
-    if path.exists():
-        yield path
-        return
-    names = patterns.braces(pattern)
-    missing: list[str] = []
-    for one in names:
-        exists = pathlib.Path(one).exists()  # its name may look like a glob
-        paths = [one] if exists else sorted(glob.glob(one, recursive=True))
-        missing += [] if paths else [one]
-        for found in map(pathlib.Path, paths):
-            if found.is_dir():
-                yield from _of_folder(found, name, corpus)
-            elif found.stat().st_size:
-                yield found
-    if len(missing) == len(names):
-        of_corpus = f" of {corpus}" if corpus else ""
-        raise ValueError(f"{pattern}: no such file{of_corpus}")
-    if missing:
-        few = f"{len(missing)} of {len(names)} files are missing, first {missing[0]}"
-        raise ValueError(f"{pattern}: {few}; a pattern with * takes what is there")
-
-
-def _of_folder(folder: pathlib.Path, name: str, corpus: str) -> Iterator[pathlib.Path]:
-    """The folder, if it is a corpus as a whole; otherwise its files, by suffix."""
-    forms = [FORMATS[n] for n in ([name] if name else _allowed(corpus))]
-    whole = [form for form in forms if FOLDER in form.suffixes]
-    if any(name or form.sniff(folder) for form in whole):
-        yield folder
-        return
-    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    fitting = [
-        path
-        for path in files
-        if any(_has_suffix(path, form) for form in forms)
-        and path.stat().st_size
-        and not path.name.startswith(".")
-    ]
-    if not fitting:
-        of_corpus = f" of {corpus}" if corpus else ""
-        raise ValueError(f"{folder}: no file{of_corpus} in this folder")
-    yield from fitting

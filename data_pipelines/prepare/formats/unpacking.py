@@ -1,4 +1,4 @@
-"""Files that are compressed, as streams of what they hold: .gz and .zst."""
+"""Compressed files, as streams of what they hold: .gz, .zst, and .zip of one file."""
 
 import gzip
 import importlib
@@ -7,7 +7,10 @@ import pathlib
 import zlib
 from typing import Any, BinaryIO, cast
 
+from data_pipelines.prepare.formats import zips
+
 _BLOCK = 2**20
+_ENDINGS = (".gz", ".zst", zips.SUFFIX)
 
 
 class Broken(Exception):  # noqa: N818
@@ -16,12 +19,12 @@ class Broken(Exception):  # noqa: N818
 
 def compressed(path: str | pathlib.Path) -> bool:
     """Whether the file's name says that it is compressed."""
-    return str(path).lower().endswith((".gz", ".zst"))
+    return str(path).lower().endswith(_ENDINGS)
 
 
 def with_compressed(*suffixes: str) -> tuple[str, ...]:
-    """The suffixes, and each of them followed by .gz and .zst."""
-    return tuple(s + ending for s in suffixes for ending in ("", ".gz", ".zst"))
+    """The suffixes, and each of them followed by .gz, .zst and .zip."""
+    return tuple(s + ending for s in suffixes for ending in ("", *_ENDINGS))
 
 
 def open_bytes(path: str | pathlib.Path) -> BinaryIO:
@@ -31,6 +34,8 @@ def open_bytes(path: str | pathlib.Path) -> BinaryIO:
         return cast(BinaryIO, io.BufferedReader(_Gzip(path), _BLOCK))
     if name.endswith(".zst"):
         return cast(BinaryIO, io.BufferedReader(_Zstd(path), _BLOCK))
+    if name.endswith(zips.SUFFIX):
+        return cast(BinaryIO, io.BufferedReader(_Zip(zips.open_only(path)), _BLOCK))
     return open(path, "rb")
 
 
@@ -48,6 +53,28 @@ class _Gzip(io.RawIOBase):
         try:
             data = self._file.read1(len(buffer))
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise Broken(f"not whole: {error}") from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Zip(io.RawIOBase):
+    """The one file of a zip, unpacked as it is read; its faults are Broken."""
+
+    def __init__(self, file: BinaryIO):
+        self._file: Any = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._file.read1(len(buffer))
+        except zips.FAULTS as error:
             raise Broken(f"not whole: {error}") from error
         buffer[: len(data)] = data
         return len(data)

@@ -14,8 +14,7 @@ from typing import Any
 from data_pipelines.prepare.formats import captions, fields, parquet, wordings
 from data_pipelines.prepare.formats.base import Format, Settings
 from data_pipelines.prepare.formats.fields import Bad, Record
-from data_pipelines.prepare.raw import Picture, Raw, Reject, Unit
-from data_pipelines.records import Text
+from data_pipelines.prepare.raw import Part, Picture, Raw, Reject, Unit
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # In lower case; LAION writes URL and TEXT.
@@ -41,15 +40,15 @@ def convert(record: Record, settings: Settings) -> Iterator[Raw | Reject]:
     if status not in (None, "success"):
         detail = f"status {status!r}: {values.get('error_message')}"
         raise Bad("not_downloaded", f"{str(url)[:200]}: {detail}")
-    if not isinstance(text, str) or not text.strip():
-        raise Bad("empty_caption", f"{text_key} {str(text)[:80]!r} of {str(url)[:200]}")
     name = _found(record, lower, url, settings)
-    picture = Picture(path=name, url=url if isinstance(url, str) else "")
-    other, synthetic = wordings.key(values, settings), []
-    yield from wordings.found(record, other, [text], synthetic)
-    used = (text_key, lower.get("url", ""), "status", "error_message", other)
-    document = (picture, Text(fields.clean(text.strip()), synthetic=synthetic[0]))
-    yield fields.raw(record, (document,), used, url=picture.url)
+    shown = Picture(path=name, url=url if isinstance(url, str) else "")
+    other = wordings.key(values, settings)
+    behind = f" of {str(url)[:200]}"
+    documents: list[tuple[Part, ...]] = []
+    yield from captions.tell(record, shown, [text], other, documents, behind=behind)
+    if documents:
+        used = (text_key, lower.get("url", ""), "status", "error_message", other)
+        yield fields.raw(record, documents, used, url=shown.url)
 
 
 def _first(lower: dict[str, str], names: Sequence[str]) -> str:

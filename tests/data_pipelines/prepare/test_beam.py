@@ -4,7 +4,6 @@ import collections
 import importlib.util
 import json
 import pathlib
-import sys
 
 import pytest
 import raw_corpora
@@ -12,11 +11,11 @@ import raw_corpora
 pytest.importorskip("apache_beam")
 
 from data_pipelines import shards
-from data_pipelines.prepare import beam, corpus, telling
-from data_pipelines.prepare.beam import Engine
+from data_pipelines.prepare import corpus, telling
 from data_pipelines.prepare.filters import pages as page_rules
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.recipe import SPLITS, Recipe
+from data_pipelines.shard_reader import ShardReader
 
 pytestmark = pytest.mark.extra
 
@@ -60,7 +59,7 @@ def test_every_good_document_is_in_a_shard_and_duplicates_are_counted(made):
     assert 0 < count["captions/heldout"] < 12
     for name, manifest in manifests.items():
         assert len(manifest["shards"]) == 2
-        assert len(shards.ShardReader(made / name)) == manifest["records"]
+        assert len(ShardReader(made / name)) == manifest["records"]
 
 
 def test_every_reject_is_listed_where_it_stands(made):
@@ -148,46 +147,6 @@ def test_what_other_documents_cost_is_found_and_adds_up(tmp_path):
         assert sum(m["records"] for m in manifests) == read - sum(lost.values())
         images = sum(m["images"] for m in manifests)
         assert images == (12 if name == "interleaved" else 0)
-
-
-REFUSED = [
-    (Engine("SparkleRunner"), r"--runner=SparkleRunner: must be one of DirectRunner,"),
-    (Engine(flags=["--regoin=x"]), r"--beam: Beam doesn't know regoin"),
-    (Engine(flags=["--num_workers=many"]), r"--beam: .*num_workers.*invalid int"),
-]
-
-
-@pytest.mark.parametrize(("engine", "words"), REFUSED)
-def test_what_beam_cant_do_is_one_clear_line(engine, words):
-    with pytest.raises(ValueError, match=words) as told:
-        beam.check(engine)
-    assert "\n" not in str(told.value)
-
-
-def test_dask_that_is_not_installed_is_told(monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ValueError, match=r"pip install 'apache-beam\[dask\]'"):
-        beam.check(Engine("DaskRunner"))
-
-
-CLUSTERS = [
-    ("DataflowRunner", "--project=p", "--region=r", "--sdk_container_image=i",
-     "--temp_location=gs://b/t", "--max_num_workers=9"),
-    ("FlinkRunner", "--flink_master=host:8081", "--environment_type=EXTERNAL",
-     "--environment_config=localhost:50000", "--parallelism=4"),
-    ("SparkRunner", "--spark_master_url=spark://h:7077", "--environment_type=LOOPBACK"),
-    ("PortableRunner", "--job_endpoint=localhost:8099", "--environment_type=LOOPBACK"),
-    ("DaskRunner", "--dask_client_address=tcp://host:8786"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("given", CLUSTERS)
-def test_flags_that_the_page_names_are_beams(given, monkeypatch):
-    if given[0] == "DaskRunner" and not importlib.util.find_spec("distributed"):
-        pytest.skip("needs dask")
-    if given[0] == "DataflowRunner":
-        monkeypatch.setattr(beam, "_NEEDS", {})  # its flags are known without gcp
-    beam.check(Engine(given[0], flags=given[1:]))
 
 
 def test_facts_of_shards_go_with_the_unfinished_folder(made):

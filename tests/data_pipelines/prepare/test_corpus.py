@@ -3,7 +3,10 @@
 import hashlib
 import json
 import sys
+import zipfile
 
+import format_files
+import list_files
 import PIL.Image
 import pytest
 import raw_corpora
@@ -14,9 +17,10 @@ from data_pipelines import index, pipeline, records, shards, tokenizer
 from data_pipelines.prepare import corpus
 from data_pipelines.prepare import recipe as recipes
 from data_pipelines.prepare.filters import captions as caption_rules
-from data_pipelines.prepare.formats import registry
+from data_pipelines.prepare.formats import inputs
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.recipe import SPLITS, Recipe
+from data_pipelines.shard_reader import ShardReader
 from mmjax import config as config_lib
 
 WORDY = caption_rules.DEFAULT._replace(min_words=5)
@@ -27,7 +31,7 @@ TEXTS = [f"This is text {n} of {n * n % 7} kinds." for n in range(300)]
 def texts(tmp_path):
     path = tmp_path / "texts.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
-    return {"text": registry.expand([str(path)], "", "text")}
+    return {"text": inputs.expand([str(path)], "", "text")}
 
 
 _quiet = raw_corpora.quiet
@@ -57,7 +61,7 @@ def test_real_corpora_become_shards_that_training_can_open(real_data, tmp_path):
     with (real_data / "text" / "wikitext2_test.txt").open() as lines:
         (tmp_path / "wiki.txt").write_text("".join(next(lines) for _ in range(300)))
     files = {
-        name: registry.expand([str(tmp_path / file)], folder, name)
+        name: inputs.expand([str(tmp_path / file)], folder, name)
         for name, file, folder in (
             ("captions", "captions.jsonl", str(captions)),
             ("interleaved", "docs.jsonl", str(pages)),
@@ -76,7 +80,7 @@ def test_real_corpora_become_shards_that_training_can_open(real_data, tmp_path):
             folder = output / name / split
             columns = index.load(folder, words, config_lib.Model())
             total[name] = total.get(name, 0) + len(columns.segment_start) - 1
-            reader = shards.ShardReader(folder)
+            reader = ShardReader(folder)
             for number in range(len(reader)):
                 for segment in reader.document(number).segments:
                     if isinstance(segment, records.Image):
@@ -136,7 +140,7 @@ def test_a_run_that_fails_loses_nothing_and_goes_on(texts, tmp_path, monkeypatch
 @pytest.mark.extra
 def test_a_corpus_of_rejects_only_is_one_clear_error(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"image": "no.jpg", "caption": "c"}\n')
-    files = {"captions": registry.expand([str(tmp_path / "bad.jsonl")], "", "captions")}
+    files = {"captions": inputs.expand([str(tmp_path / "bad.jsonl")], "", "captions")}
     with pytest.raises(ValueError, match=r"not one document .*1 x missing_image"):
         corpus.prepare(_request(files, tmp_path / "out"), _quiet)
     assert not (tmp_path / "out").exists()
@@ -178,7 +182,7 @@ def test_a_tokenizer_is_trained_on_the_mixture_that_is_asked_for(texts, tmp_path
     PIL.Image.new("RGB", (32, 32)).save(photo)
     line = json.dumps({"image": "p.png", "caption": "\u03b1\u03b2\u03b3 \u03b4\u03b5"})
     (tmp_path / "c.jsonl").write_text(line)
-    files = texts | {"captions": registry.expand([str(tmp_path / "c.jsonl")])}
+    files = texts | {"captions": inputs.expand([str(tmp_path / "c.jsonl")])}
     pieces = {}
     for corpus_ in ("captions", "text"):
         weights = {"captions": 0, "text": 0, corpus_: 1}
@@ -233,3 +237,41 @@ def test_what_was_read_is_what_was_written_or_told(tmp_path):
 
 def _corpus(reject, files):
     return next(name for name, paths in files.items() if reject["file"] in paths)
+
+
+@pytest.mark.extra
+def test_datasets_of_lists_are_prepared_in_the_parts_they_say(tmp_path):
+    """Half of one file, two records of another with names of its own, a zip's texts."""
+    for number in range(8):
+        (tmp_path / f"{number}.jpg").write_bytes(raw_corpora.noise(number))
+    rows = [
+        {"id": n, "image": f"{n}.jpg", "conversations": [
+            {"from": "human", "value": "<image>What?"},
+            {"from": "gpt", "value": f"Thing {n}."}]}
+        for n in range(8)
+    ]  # fmt: skip
+    format_files.as_array(tmp_path / "a.json", rows)
+    own = [{"ask": f"Say {n}", "reply": f"Number {n}."} for n in range(9)]
+    format_files.as_lines(tmp_path / "b.jsonl", own)
+    half = [{"json_path": "a.json", "sampling_strategy": "end:50%"}]
+    mixture = list_files.write(tmp_path / "m.yaml", {"datasets": half})
+    info = {"file_name": "b.jsonl", "num_samples": 2,
+            "columns": {"prompt": "ask", "response": "reply"}}  # fmt: skip
+    named = list_files.write(tmp_path / "dataset_info.json", json.dumps({"b": info}))
+    with zipfile.ZipFile(tmp_path / "t.txt.zip", "w") as packed:
+        packed.writestr("t.txt", "\n\n".join(TEXTS))
+    files = {
+        "instructions": inputs.expand([str(mixture), f"{named}#b"], "", "instructions"),
+        "text": inputs.expand([str(tmp_path / "t.txt.zip")], "", "text"),
+    }
+    output = tmp_path / "out"
+    recipe = Recipe(heldout=0.0)
+    corpus.prepare(_request(files, output, recipe=recipe), _quiet)
+    reader = ShardReader(output / "instructions" / "train")
+    found = [reader.document(n) for n in range(len(reader))]
+    said = sorted(document.segments[-1].text for document in found)
+    assert said[2:] == [f" Thing {n}." for n in range(4, 8)]
+    assert len([text for text in said if text.startswith(" Number")]) == 2
+    manifest = shards.read_manifest(output / "instructions" / "train")
+    assert manifest["extra"]["read"]["records"] == 6
+    assert manifest["extra"]["lost"] == {}

@@ -14,7 +14,7 @@ from data_pipelines import records
 from data_pipelines.prepare import convert, dedupe, parts
 from data_pipelines.prepare.convert import Kept
 from data_pipelines.prepare.filters import pages as page_rules
-from data_pipelines.prepare.formats import registry
+from data_pipelines.prepare.formats import inputs, registry
 from data_pipelines.prepare.recipe import Recipe
 from data_pipelines.records import Image, Text
 
@@ -25,7 +25,7 @@ PAGES = Recipe(heldout=0.3, pages=page_rules.MM1._replace(max_appearances=3))
 def _part(folder, corpus, rows, recipe, name="a.jsonl"):
     path = folder / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (file,) = registry.expand([str(path)], "", corpus)
+    (file,) = inputs.expand([str(path)], "", corpus)
     form = registry.FORMATS[file.format]
     (unit,) = form.units(pathlib.Path(file.file), file.folder)
     where = parts.make(parts.job(corpus, unit, recipe, folder / "parts"))

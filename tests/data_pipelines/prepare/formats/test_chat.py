@@ -79,6 +79,8 @@ def test_text_only_rows_and_systems(tmp_path):
         (_row([{"type": "input_audio"}, TEXT]), "unsupported_media"),
         (_row([3]), "unsupported_media"),
         (_row("What?", videos=["v.mp4"]), "unsupported_media"),
+        (_row("<audio>What?", audios=["a.wav"]), "unsupported_media"),
+        (_row("What?", chosen=[1], rejected=[2]), "preferences"),
         (_row(None), "missing_field"),
         (_row([{"type": "text", "text": None}]), "missing_field"),
         ({"messages": []}, "missing_field"),

@@ -5,7 +5,7 @@ import importlib
 import divided
 import pytest
 
-from data_pipelines.prepare.formats import cauldron, chat_parquet
+from data_pipelines.prepare.formats import cauldron, chat_parquet, registry
 
 pa = pytest.importorskip("pyarrow")
 pq = importlib.import_module("pyarrow.parquet")
@@ -69,3 +69,23 @@ def test_prompt_and_completion_are_one_conversation(tmp_path, photos):
     }
     (raw,), _ = _raws(tmp_path / "a.parquet", [row])
     assert divided.shape(raw.documents[0]) == ["~USER:", photos[2], *ASKED]
+
+
+def test_answers_that_are_compared_are_not_learned(tmp_path):
+    """TRL's rows: unpaired ones with a label, and both answers of a prompt."""
+    prompt = [{"role": "user", "content": "What?"}]
+    answer = [{"role": "assistant", "content": "A dog."}]
+    rows = [
+        {"prompt": prompt, "completion": answer, "label": label}
+        for label in (True, False)
+    ]
+    (raw,), (lost,) = _raws(tmp_path / "a.parquet", rows)
+    assert raw.number == 1
+    assert (lost.number, lost.reason) == (2, "preferences")
+    pair = {"prompt": prompt, "chosen": answer, "rejected": answer}
+    both = {"chosen": prompt + answer, "rejected": prompt + answer}
+    for name, row in ("b", pair), ("c", both):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.Table.from_pylist([row]), path)
+        with pytest.raises(ValueError, match="its first record fits none of"):
+            registry.sniff(path, "instructions")

@@ -1,12 +1,13 @@
-"""Folders, blends and wids lists lead to their tars, and weights are told."""
+"""Folders and lists lead to their tars; a blend of several tells its weights."""
 
 import json
+import pathlib
 
 import divided
 import pytest
 from tar_files import write
 
-from data_pipelines.prepare.formats import energon
+from data_pipelines.prepare.formats import energon, inputs
 from data_pipelines.prepare.raw import Raw
 
 
@@ -75,19 +76,54 @@ splits:
 """
 
 
-def test_a_blend_gives_every_tar_once_and_its_weights_as_shares(tmp_path, photos):
+def _blend(tmp_path, photos):
     folder = _dataset(tmp_path / "cc3m", photos)
     chat = _said(tmp_path / "chat" / "0.tar", photos)
     (tmp_path / "inner.yaml").write_text(INNER)
     path = tmp_path / "blend.yaml"
     path.write_text(BLEND)
+    return path, folder, chat
+
+
+def test_a_blend_of_several_is_refused_with_the_weights_of_a_mixture(tmp_path, photos):
+    path, folder, chat = _blend(tmp_path, photos)
     assert energon.FORMAT.sniff(path)
     assert energon.weights(path) == {str(folder): 0.875, str(chat): 0.125}
-    names = ["pretrain-0.tar", "pretrain-1.tar", "0.tar"]
-    assert [tar.name for tar in energon.tars(path)] == names
-    assert _texts(path)[-1] == " four"
-    formats = [unit.format for unit in energon.FORMAT.units(path, "")]
-    assert formats == ["webdataset", "webdataset", "chat_tars"]
+    with pytest.raises(ValueError, match="blends 2 datasets") as error:
+        list(energon.FORMAT.units(path, ""))
+    told = str(error.value)
+    assert f"prepare each ({folder}, {chat}) to an --output of its own" in told
+    assert "mixture.weights=7,1;" in told
+    assert "\n" not in told
+
+
+def test_the_datasets_of_a_blend_may_be_named_one_by_one(tmp_path, photos):
+    _, folder, chat = _blend(tmp_path, photos)
+    assert len(_texts(folder)) == 4
+    found = inputs.expand([f"energon:{folder}", f"{chat}"], corpus="instructions")
+    units = [unit for file in found for unit in inputs.units(file)]
+    names = [(pathlib.Path(unit.file).name, unit.format) for unit in units]
+    assert names == [
+        ("pretrain-0.tar", "webdataset"), ("pretrain-1.tar", "webdataset"),
+        ("0.tar", "chat_tars"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "splits: {train: {datasets: [{weight: 0.579, path: cc3m}]}}",
+        "splits: {train: {blend: [{path: cc3m}, {weight: 0, path: nowhere}]}}",
+        "splits: {train: {path: cc3m}}",
+        "splits: {train: {blend_epochized: [{repetitions: 3, path: cc3m}]}}",
+    ],
+)
+def test_a_blend_of_one_dataset_gives_its_tars(tmp_path, photos, text):
+    _dataset(tmp_path / "cc3m", photos)
+    path = tmp_path / "blend.yaml"
+    path.write_text(text)
+    names = [tar.name for tar in energon.tars(path)]
+    assert names == ["pretrain-0.tar", "pretrain-1.tar"]
 
 
 def test_a_wids_list_names_tars_beside_it(tmp_path, photos):

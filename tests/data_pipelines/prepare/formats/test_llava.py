@@ -154,6 +154,26 @@ def test_pictures_that_an_assistant_shows(tmp_path, turns, more, expected):
     assert format_files.shown(document) == expected
 
 
+def test_a_row_of_next_gpt_shows_its_picture_and_keeps_what_else_it_says(tmp_path):
+    more = {
+        "output_image": "001312382.jpg",
+        "image_captions": "a dog",
+        "image_caption_embeddings": "001312382.jpg.npy",
+    }
+    document, raw, rejects = _one(tmp_path, _turns(ASK, SURE, **more))
+    expected = ["USER: What?\nASSISTANT:", " Sure! ", "<001312382.jpg>"]
+    assert format_files.shown(document) == expected
+    del more["output_image"]
+    assert raw.meta == {"id": "x1"} | more
+    assert not rejects
+
+
+def test_an_answer_that_is_marked_as_good_is_read(tmp_path):
+    document, raw, _ = _one(tmp_path, _turns(ASK, ANSWER, kto_tag=True, label=3))
+    assert document == PLAIN
+    assert raw.meta == {"id": "x1", "kto_tag": True, "label": 3}
+
+
 TWO_TAGS = {"from": "human", "value": "<image><image>"}
 BAD = [
     (_turns(TWO_TAGS, ANSWER, image="a.jpg"), "too_many_tags"),
@@ -163,6 +183,14 @@ BAD = [
     (_turns(TAGGED, ANSWER, video=["frames/"], image="a.jpg"), "unsupported_media"),
     (_turns(ASK, ANSWER, audios=["a.wav"]), "unsupported_media"),
     (_turns(ASK, ANSWER, output_video="v.mp4"), "unsupported_media"),
+    (_turns(ASK, ANSWER, audio="a.wav"), "unsupported_media"),
+    (_turns(ASK, ANSWER, input_video="v.mp4"), "unsupported_media"),
+    (_turns(ASK, ANSWER, input_audio="a.wav"), "unsupported_media"),
+    (_turns(ASK, ANSWER, output_audio="a.wav"), "unsupported_media"),
+    # LLaMA-Factory's rows for DPO and KTO
+    (_turns(ASK, ANSWER, ASK, chosen=ANSWER, rejected=ANSWER), "preferences"),
+    (_turns(ASK, ANSWER, kto_tag=False), "preferences"),
+    (_turns(ASK, ANSWER, label=False), "preferences"),
     (_turns(ASK, {"from": "robot", "value": "x"}), "unknown_role"),
     (_turns(ASK, {"from": "gpt", "value": None}), "missing_field"),
     (_turns(ASK, "A dog."), "missing_field"),

@@ -7,7 +7,6 @@ import format_files
 import pytest
 
 from data_pipelines.prepare.formats import registry
-from data_pipelines.prepare.formats.registry import Input
 
 CAPTION = {"image": "a.jpg", "caption": "A dog."}
 TURNS = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
@@ -25,10 +24,6 @@ RECORDS = {
     "alpaca": {"instruction": "a", "input": "", "output": "b"},
 }
 CORPUS_OF = {name: c for c, names in registry.CORPORA.items() for name in names}
-
-
-def _names(inputs):
-    return [one.file.rsplit("/", 1)[1] for one in inputs]
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -78,6 +73,9 @@ def test_every_format_belongs_to_a_corpus():
         ("a.csv", b"a,b\n", "captions", "fits none of table"),
         ("a.jsonl", json.dumps(CAPTION | PAGE).encode(), "",
          "may be captions or interleaved; name the format, as in captions:"),
+        # LLaVA-NeXT's and VILA's rows for DPO
+        ("a.jsonl", b'{"image": "a", "prompt": "b", "chosen": "c", "rejected": "d"}',
+         "instructions", "fits none of llava, chat, alpaca"),
         ("a.jsonl", b"{}", "pictures", "must be one of captions, interleaved"),
     ],
 )  # fmt: skip
@@ -85,63 +83,6 @@ def test_what_cant_be_told_is_an_error(tmp_path, name, data, corpus, rule):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ValueError, match=rule):
         registry.sniff(tmp_path / name, corpus)
-
-
-def test_paths_globs_braces_and_folders_name_files(tmp_path):
-    for name in ("t0.txt", "t1.txt", "c.jsonl", "d.jpg", ".hidden.txt"):
-        (tmp_path / name).write_text('{"text": "a"}')
-    (tmp_path / "empty.jsonl").touch()
-    patterns = {
-        f"{tmp_path}": ["c.jsonl", "t0.txt", "t1.txt"],
-        f"{tmp_path}/*.txt": ["t0.txt", "t1.txt"],
-        f"{tmp_path}/t{{0..1}}.txt": ["t0.txt", "t1.txt"],
-        f"{tmp_path}/t1.txt": ["t1.txt"],
-        f"{tmp_path}/t1.txt::{tmp_path}/c.jsonl": ["c.jsonl", "t1.txt"],
-    }
-    for pattern, names in patterns.items():
-        assert _names(registry.expand([pattern], corpus="text")) == names
-    twice = registry.expand([f"{tmp_path}/t1.txt", f"{tmp_path}/*.txt"], corpus="text")
-    assert len(twice) == 2
-    assert twice[0].folder == str(tmp_path)
-
-
-def test_a_format_may_be_named(tmp_path):
-    path = format_files.as_lines(tmp_path / "a.jsonl", [{"img": "a.jpg", "alt": "x"}])
-    both = CAPTION | PAGE
-    other = format_files.as_lines(tmp_path / "b.jsonl", [both])
-    inputs = registry.expand([f"captions:{path}::{other}"], str(tmp_path), "captions")
-    assert inputs == [Input(str(p), "captions", str(tmp_path)) for p in (path, other)]
-    (page,) = registry.expand([f"mmc4_assigned:{tmp_path}/b*"], "", "interleaved")
-    assert page.format == "mmc4_assigned"
-
-
-def test_a_folder_of_pictures_is_a_corpus_unless_a_table_tells_about_it(tmp_path):
-    (tmp_path / "a.jpg").touch()
-    (tmp_path / "a.txt").write_text("A dog.")
-    (whole,) = registry.expand([str(tmp_path)], corpus="captions")
-    assert whole == Input(str(tmp_path), "folder", str(tmp_path))
-    format_files.as_lines(
-        tmp_path / "metadata.jsonl", [{"file_name": "a", "text": "x"}]
-    )
-    (table,) = registry.expand([str(tmp_path)], corpus="captions")
-    assert table.format == "captions"
-    (named,) = registry.expand([f"folder:{tmp_path}"], corpus="captions")
-    assert named.format == "folder"
-
-
-def test_what_leads_to_nothing_is_one_clear_error(tmp_path):
-    (tmp_path / "t0.txt").write_text("a")
-    for pattern, rule in {
-        f"{tmp_path}/absent.txt": "absent.txt: no such file of text",
-        f"{tmp_path}/t{{0..2}}.txt": "2 of 3 files are missing, first .*t1.txt",
-        f"{tmp_path}/t0.txt::": "is empty",
-    }.items():
-        with pytest.raises(ValueError, match=rule):
-            registry.expand([pattern], corpus="text")
-    with pytest.raises(ValueError, match="no file of captions in this folder"):
-        registry.expand([str(tmp_path)], corpus="captions")
-    with pytest.raises(ValueError, match="nowhere: no such folder of images"):
-        registry.expand([f"{tmp_path}/t0.txt"], "nowhere", "text")
 
 
 def test_real_files_are_told(real_data):
