@@ -27,6 +27,7 @@ CONNECTORS = (
     "qformer", "token_concat",
 )  # fmt: skip
 DTYPES = ("bfloat16", "float32")
+MOE_BACKENDS = ("blocked", "ragged_dot")
 REMATS = ("none", "dots", "full")
 VIT_NORMS = ("layer", "rms")
 EMBEDDING_NORMS = ("none", "patches", "tokens")
@@ -131,6 +132,21 @@ class Connector:
 
 
 @dataclasses.dataclass
+class Moe:
+    """Layers of the decoder with a mixture of experts in place of their MLP."""
+
+    experts: int = 0  # of a sparse layer, each an MLP of mlp_width; 0: none is sparse
+    every: int = 2  # the last of so many layers is sparse
+    top_k: int = 2  # experts that a token goes to
+    # Slots of an expert for each row, as a multiple of an even share; tokens beyond
+    # them are dropped. 0: none is (dropless).
+    capacity_factor: float = 0.0
+    backend: str = "ragged_dot"  # of dropless experts: one of MOE_BACKENDS
+    balance_loss: float = 0.01  # weight of the balance loss, summed over sparse layers
+    z_loss: float = 0.001  # weight of the router's squared log-partition, likewise
+
+
+@dataclasses.dataclass
 class RopeScaling:
     """How rotary positions are slowed down for rows longer than those trained on.
 
@@ -179,6 +195,7 @@ class Decoder:
     local_rope_theta: float = 0.0  # of local layers, unscaled; 0: as others (Gemma 3)
     rope_scaling: RopeScaling = dataclasses.field(default_factory=RopeScaling)
     remat: str = "full"  # one of REMATS
+    moe: Moe = dataclasses.field(default_factory=Moe)
 
 
 @dataclasses.dataclass
@@ -328,6 +345,7 @@ class Mesh:
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    expert: int = 1  # slices of the experts; pool groups lie over data and expert
 
 
 @dataclasses.dataclass
@@ -457,7 +475,14 @@ def is_local(decoder: Decoder, layer: int) -> bool:
 
 def layer_period(decoder: Decoder) -> int:
     """After so many layers the kinds of layers repeat; 1 where all are alike."""
-    return math.lcm(decoder.global_every or 1)
+    sparse = decoder.moe.every if decoder.moe.experts else 1
+    return math.lcm(decoder.global_every or 1, sparse)
+
+
+def is_sparse(decoder: Decoder, place: int) -> bool:
+    """Whether layers at this place of their group have experts."""
+    moe = decoder.moe
+    return moe.experts > 0 and place % moe.every == moe.every - 1
 
 
 class LayerStack(NamedTuple):
@@ -508,6 +533,12 @@ def projection(model: Model, inputs: int) -> tuple[tuple[str, int, int], ...]:
     return tuple(zip(names, widths[:-1], widths[1:]))
 
 
+def sparse_layers(decoder: Decoder) -> int:
+    """How many layers of the decoder have experts."""
+    stacks = layer_stacks(decoder)
+    return sum(len(s.layers) for s in stacks if is_sparse(decoder, s.place))
+
+
 def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     """Parameters of the decoder (without embeddings, of the embeddings)."""
     heads = 2 * decoder.heads + 2 * decoder.kv_heads
@@ -519,6 +550,8 @@ def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     mlp = 3 * decoder.width * decoder.mlp_width
     norms = (4 if decoder.post_norms else 2) * decoder.width
     body = decoder.layers * (attention + mlp + norms) + decoder.width
+    more = (decoder.moe.experts - 1) * mlp + decoder.moe.experts * decoder.width
+    body += sparse_layers(decoder) * more
     tables = 1 if decoder.tied_embeddings else 2
     return body, tables * decoder.vocab_size * decoder.width
 

@@ -1,8 +1,9 @@
 """FLOPs of a step, by component, and the peaks that they are compared with.
 
 Counted are matrix products, a multiply-add as two: of real images (empty slots do no
-useful work), of positions that hold a token (nor does padding), of attention inside
-documents only; the backward pass where a gradient must pass; recomputation never.
+useful work), of positions that hold a token (nor does padding), of the experts that a
+token goes to, of attention inside documents only; the backward pass where a gradient
+must pass; recomputation never.
 """
 
 import math
@@ -183,15 +184,29 @@ def _layers(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Prod
     decoder, name, positions = model.decoder, "decoder", work.positions
     layers, size = len(stack.layers), decoder.width * decoder.head_size
     queries, keys = layers * size * decoder.heads, layers * size * decoder.kv_heads
-    mlp = layers * decoder.width * decoder.mlp_width
     inner, folder = decoder.heads * decoder.head_size, f"decoder/{stack.folder}"
     local = config_lib.is_local(decoder, stack.place)
     pairs = work.local_pairs if local else work.pairs
     return [
+        *_mlp(model, work, stack),
         *_kernels(name, f"{folder}/attention query out", queries, positions, UP),
         *_kernels(name, f"{folder}/attention key value", keys, positions, UP),
-        *_kernels(name, f"{folder}/mlp gate up down", mlp, positions, UP),
         Product("attention", 4 * pairs * layers * inner, "", UP),
+    ]
+
+
+def _mlp(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Product]:
+    """Products of the layers' MLPs; of experts, those that a token goes to count."""
+    decoder, folder = model.decoder, f"decoder/{stack.folder}"
+    layers, positions = len(stack.layers), work.positions
+    mlp = layers * decoder.width * decoder.mlp_width
+    if not config_lib.is_sparse(decoder, stack.place):
+        return _kernels("decoder", f"{folder}/mlp gate up down", mlp, positions, UP)
+    moe, router = decoder.moe, layers * decoder.width * decoder.moe.experts
+    chosen = moe.top_k * positions
+    return [
+        *_kernels("decoder", f"{folder}/moe router", router, positions, UP),
+        *_kernels("decoder", f"{folder}/moe gate up down", mlp, chosen, UP),
     ]
 
 

@@ -12,6 +12,7 @@ def problems(model: Model, row_tokens: int) -> list[str]:
         *_encoder_problems(model),
         *_decoder_problems(model),
         *tiling_problems(model.preprocessing),
+        *_moe_problems(model),
         *_row_problems(model, row_tokens),
     ]
 
@@ -143,6 +144,23 @@ def tiling_problems(preprocessing: Preprocessing) -> list[str]:
     if tiling == "mm1" and (len(grids) > 1 or not square):
         return [f"{field}: the mm1 tiling has one grid of as many rows as columns"]
     return []
+
+
+def _moe_problems(model: Model) -> list[str]:
+    moe, name = model.decoder.moe, "model.decoder.moe"
+    if not moe.experts:
+        return []
+    problems = []
+    if moe.top_k > moe.experts:
+        problems.append(
+            f"{name}.top_k={moe.top_k}: must not exceed {name}.experts={moe.experts}"
+        )
+    if moe.every > model.decoder.layers:
+        problems.append(
+            f"{name}.every={moe.every}: must not exceed model.decoder.layers="
+            f"{model.decoder.layers}, or no layer has experts"
+        )
+    return problems
 
 
 def _row_problems(model: Model, row_tokens: int) -> list[str]:

@@ -114,7 +114,10 @@ def captions(evaluation: Evaluation, params: Any, count: int) -> list[Sample]:
     )
     mesh = run.mesh.shape
     batch = generate.pad(
-        prompts, mesh["data"], mesh["fsdp"], mesh["fsdp"] * mesh["tensor"]
+        prompts,
+        mesh["data"] * mesh["expert"],
+        mesh["fsdp"],
+        mesh["fsdp"] * mesh["tensor"],
     )
     lengths_ZR = (np.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum(-1)
     room = config.data.row_tokens - int(lengths_ZR.max())

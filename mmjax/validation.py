@@ -6,7 +6,7 @@ import re
 
 from mmjax import config as config_lib
 from mmjax import connector_rules, model_rules
-from mmjax.config import Config, Mesh, Optim
+from mmjax.config import MOE_BACKENDS, Config, Mesh, Optim
 from mmjax.model_rules import divides
 
 
@@ -35,6 +35,8 @@ MAY_BE_ZERO = {
     "data.pool_capacity", "data.max_images_per_row", "data.workers",
     "data.max_bad_share", "data.sample_world.seed", "optim.warmup_steps",
     "optim.weight_decay", "optim.final_lr_ratio", "optim.b1", "optim.b2",
+    "model.decoder.moe.experts", "model.decoder.moe.capacity_factor",
+    "model.decoder.moe.balance_loss", "model.decoder.moe.z_loss",
     "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
     *(f"model.{vit}.{field}" for vit in ("vit", "second_vit")
       for field in ("layer_scale", "registers", "position_grid")),
@@ -68,7 +70,7 @@ def _number_problems(config: Config) -> list[str]:
         value = config.data.max_bad_share
         problems.append(f"data.max_bad_share={value:g}: must be at most 1")
     mesh = config.mesh
-    if (mesh.data, mesh.fsdp, mesh.tensor).count(-1) > 1:
+    if dataclasses.astuple(mesh).count(-1) > 1:
         problems.append("mesh: at most one axis may be -1")
     return problems
 
@@ -84,6 +86,7 @@ def _choice_problems(config: Config) -> list[str]:
             model.decoder.rope_scaling.kind,
             config_lib.ROPE_SCALINGS,
         ),
+        ("model.decoder.moe.backend", model.decoder.moe.backend, MOE_BACKENDS),
         ("model.connector.kind", model.connector.kind, config_lib.CONNECTORS),
         ("model.attention", model.attention, config_lib.ATTENTIONS),
         ("model.dtype", model.dtype, config_lib.DTYPES),
@@ -188,9 +191,10 @@ def _layout_problems(config: Config) -> list[str]:
         "data.pool_capacity", data.pool_capacity,
     )  # fmt: skip
     micro = groups // max(1, config.optim.accumulate)
-    if mesh.data > 0:
+    if mesh.data > 0 and mesh.expert > 0:
+        axes = "mesh.data" if mesh.expert == 1 else "mesh.data * mesh.expert"
         problems += divides(
-            "mesh.data", mesh.data, "pool groups of a microbatch", micro
+            axes, mesh.data * mesh.expert, "pool groups of a microbatch", micro
         )
     if mesh.fsdp > 0:
         problems += divides(
@@ -207,6 +211,15 @@ def _layout_problems(config: Config) -> list[str]:
             problems += divides(
                 "mesh.tensor", mesh.tensor, f"model.decoder.{name}", size
             )
+    if mesh.expert > 1:
+        experts = decoder.moe.experts
+        problems += divides(
+            "mesh.expert", mesh.expert, "model.decoder.moe.experts", experts
+        )
+        if not experts:
+            problems.append(
+                f"mesh.expert={mesh.expert}: must be 1, as the decoder has no experts"
+            )
     return problems
 
 
@@ -217,13 +230,13 @@ def resolve_mesh(config: Config, devices: int) -> Mesh:
     breaks a rule of `validate`.
     """
     mesh = config.mesh
-    sizes = [mesh.data, mesh.fsdp, mesh.tensor]
+    sizes = dataclasses.astuple(mesh)
     known = math.prod(size for size in sizes if size > 0)
     sizes = [devices // known if size == -1 else size for size in sizes]
     if math.prod(sizes) != devices:
         raise ValueError(
-            f"mesh: data={mesh.data} x fsdp={mesh.fsdp} x tensor={mesh.tensor} must "
-            f"multiply to the {devices} devices"
+            f"mesh: data={mesh.data} x fsdp={mesh.fsdp} x tensor={mesh.tensor} x "
+            f"expert={mesh.expert} must multiply to the {devices} devices"
         )
     resolved = Mesh(*sizes)
     problems = _layout_problems(dataclasses.replace(config, mesh=resolved))

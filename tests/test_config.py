@@ -51,6 +51,15 @@ def test_reference_sizes_match_the_design():
     assert 2.7e9 <= body + embeddings <= 2.9e9
 
 
+@pytest.mark.parametrize(("name", "size"), [("mm1_3b_moe", 56e9), ("mm1_7b_moe", 41e9)])
+def test_sizes_with_experts_match_the_design(name, size):
+    config = load(name)
+    parameters = sum(config_lib.decoder_parameters(config.model.decoder))
+    assert parameters == pytest.approx(size, rel=0.03)
+    dense = load(name.removesuffix("_moe"))
+    assert config.optim == dense.optim
+
+
 @pytest.mark.parametrize(
     ("parameters", "rate"),  # the paper's predictions: 2.9 B and 30 B
     [(1.2e9, 8.6e-5), (2.9e9, 5.9e-5), (6.4e9, 4.2e-5), (30e9, 2.2e-5)],

@@ -75,6 +75,14 @@ def traced(model, frozen=()):
     return jaxprs.flops(step.jaxpr), flops.step(model, done, set(trainable))
 
 
+@pytest.mark.parametrize("frozen", [(), ("decoder/blocks/layer1/moe/up", "vit/")])
+def test_of_experts_those_count_that_a_token_goes_to(frozen):
+    model = tiny(moe=config.Moe(experts=5))
+    model.decoder.layers = 5
+    seen, counted = traced(model, frozen)
+    assert sum(counted.values()) == seen
+
+
 @pytest.mark.parametrize(
     ("kind", "tied"), [("mlp", True), *((kind, False) for kind in config.CONNECTORS)]
 )

@@ -64,6 +64,19 @@ def test_the_default_config_is_valid():
         ("model__preprocessing__interpolation", "cubic", "one of area, bicubic"),
         ("model__preprocessing__tiling", "2x2", "'2x2': must be one of none, mm1, any"),
         ("model__preprocessing__grids", ((2, 2),), "must be empty with model.prepro"),
+        ("model__decoder__moe__experts", 1, "moe.top_k=2: must not exceed"),
+        (
+            "model__decoder__moe__every",
+            0,
+            "model.decoder.moe.every=0: must be positive",
+        ),
+        ("model__decoder__moe__backend", "loop", "one of blocked, ragged_dot"),
+        ("mesh__expert", 0, "mesh.expert=0: must be positive"),
+        (
+            "model__decoder__moe",
+            config_lib.Moe(experts=8, every=33),
+            "model.decoder.moe.every=33: must not exceed model.decoder.layers=32",
+        ),
         ("model__loss_chunk", 500, "model.loss_chunk=500: must divide"),
         ("data__rows_per_pool", 15, "must divide data.rows_per_batch=512"),
         ("data__pool_capacity", 100, "must divide data.pool_capacity=100"),
@@ -164,6 +177,14 @@ def test_a_mesh_takes_all_remaining_devices():
     assert (mesh.data, mesh.fsdp, mesh.tensor) == (4, 2, 2)
 
 
+def test_the_expert_axis_divides_the_experts():
+    config = config_lib.Config(mesh=config_lib.Mesh(data=1, expert=-1))
+    config.model.decoder.moe.experts = 6
+    assert validation.resolve_mesh(config, 2).expert == 2
+    with pytest.raises(ValueError, match=r"mesh.expert=4: must divide .*experts=6"):
+        validation.resolve_mesh(config, 4)
+
+
 @pytest.mark.parametrize(
     ("mesh", "devices", "says"),
     [
@@ -171,6 +192,12 @@ def test_a_mesh_takes_all_remaining_devices():
         (config_lib.Mesh(data=64), 64, "must divide pool groups of a microbatch=32"),
         (config_lib.Mesh(data=1, fsdp=32), 32, "must divide data.rows_per_pool=16"),
         (config_lib.Mesh(data=1, tensor=-1), 8, "mesh.tensor=8: must divide"),
+        (config_lib.Mesh(data=1, expert=8), 8, "must be 1, as the decoder has no"),
+        (
+            config_lib.Mesh(data=16, expert=4),
+            64,
+            "mesh.data * mesh.expert=64: must divide pool groups of a microbatch=32",
+        ),
     ],
 )
 def test_a_mesh_that_does_not_divide_is_refused_by_name(mesh, devices, says):

@@ -32,7 +32,8 @@ def tiny() -> tuple[vlm.Model, dict]:
 @jax.jit
 def eval_step(params, batch: Batch) -> cross_entropy.TokenLoss:
     outputs = tiny()[0].apply(params, batch)
-    return cross_entropy.chunked(*outputs, jax.numpy.asarray(batch.targets_ZRT), ROW)
+    targets = jax.numpy.asarray(batch.targets_ZRT)
+    return cross_entropy.chunked(*outputs[:2], targets, ROW)
 
 
 def empty(groups: int, rows: int, slots: int) -> Batch:
