@@ -30,7 +30,14 @@ def made(**moe) -> config.Config:
 BATCH = model_samples.batch([[[3, 4, 5], [1, "slot 0", 7]]], tokens=12, slots=1)
 
 
-@pytest.mark.parametrize("moe", [{}, {"capacity_factor": 9.0}, {"every": 1}])
+@pytest.mark.parametrize(
+    "moe",
+    [{}]
+    + [
+        pytest.param(moe, marks=pytest.mark.slow)
+        for moe in ({"capacity_factor": 9.0}, {"every": 1})
+    ],
+)
 def test_an_upcycled_checkpoint_gives_the_logits_of_the_dense_one(moe, tmp_path):
     run = made(**moe)
     dense = upcycle.dense_model(run.model)

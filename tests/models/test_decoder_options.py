@@ -62,6 +62,7 @@ def reach(model: config.Model) -> np.ndarray:
     return np.abs(jacobian).sum(-1)[:, 0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", attention.BACKENDS)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_no_token_sees_the_future_another_document_or_beyond_its_windows(
@@ -116,9 +117,15 @@ def parameters(model: config.Model) -> dict:
     return model_samples.parameters(model)["decoder"]
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_a_document_in_a_row_gives_the_losses_it_gives_alone(options):
-    model = sample(options)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gemma3",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in OPTIONS if n != "gemma3"),
+    ],
+)
+def test_a_document_in_a_row_gives_the_losses_it_gives_alone(name):
+    model = sample(OPTIONS[name])
     params, losses = parameters(model), forward(model)
     together = losses(params, TOKENS, SEGMENTS, POSITIONS)
     for start, stop in (0, 5), (5, 9), (9, 10):
@@ -134,6 +141,7 @@ EACH = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_each_option_changes_the_loss(name):
     base = {"window": 4} if name == "local_rope_theta" else {}

@@ -15,7 +15,6 @@ from jax.sharding import PartitionSpec as P
 from mmjax import config as config_lib
 from mmjax import sharding, step
 from mmjax.models import moe, vlm
-from mmjax.ops import experts
 
 PATHS = {
     "ragged_dot": {"backend": "ragged_dot"},
@@ -41,7 +40,9 @@ def sparse(**fields):
 FIRST, SECOND = [3, 4, 5, 6], [1, "slot 0", 7, "slot 2", 8]
 
 
-@pytest.mark.parametrize("backend", experts.BACKENDS)
+@pytest.mark.parametrize(
+    "backend", ["ragged_dot", pytest.param("blocked", marks=pytest.mark.slow)]
+)
 def test_a_document_in_a_row_gives_the_logits_it_gives_alone(backend):
     model = sparse(backend=backend)
     params = model_samples.parameters(model)
@@ -55,6 +56,7 @@ def test_a_document_in_a_row_gives_the_logits_it_gives_alone(backend):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_padding_changes_nothing_and_is_not_counted(path):
     model = sparse(**PATHS[path])
@@ -147,9 +149,9 @@ def on_one_device(path):
     ("path", "shape"),
     [
         ("ragged_dot", (2, 1, 1, 4)),
-        ("blocked", (1, 2, 2, 2)),
-        ("capacity", (2, 1, 1, 4)),
+        pytest.param("blocked", (1, 2, 2, 2), marks=pytest.mark.slow),
         ("capacity", (1, 2, 2, 2)),
+        pytest.param("capacity", (2, 1, 1, 4), marks=pytest.mark.slow),
         pytest.param("ragged_dot", (2, 2, 2, 1), marks=pytest.mark.slow),
         pytest.param("capacity", (2, 2, 2, 1), marks=pytest.mark.slow),
     ],
@@ -166,6 +168,7 @@ def test_a_mesh_gives_values_and_gradients_of_one_device(path, shape):
     assert (sums.dropped_L > 0) == (path == "capacity")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["ragged_dot", "capacity"])
 def test_no_device_gathers_the_experts_of_others(path):
     shape = (1, 2, 1, 4)

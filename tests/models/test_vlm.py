@@ -155,10 +155,16 @@ def test_mm1_3b_has_the_size_that_the_config_says(kind):
     assert 0.63e9 < counts["vit"] < 0.64e9  # CLIP's ViT-H/14 has 632 M
 
 
-@pytest.mark.parametrize("kind", config.CONNECTORS)
-def test_both_encoders_learn_from_what_the_decoder_says(kind):
+@pytest.mark.parametrize(
+    ("kind", "tokens"),
+    [("mlp", 4)]
+    + [
+        pytest.param(*made, marks=pytest.mark.slow)
+        for made in [("average_pool", 4), ("c_abstractor", 4), ("perceiver", 2)]
+    ],
+)
+def test_both_encoders_learn_from_what_the_decoder_says(kind, tokens):
     model = model_samples.model()
-    tokens = {"average_pool": 4, "mlp": 4, "perceiver": 2}[kind]
     model.connector = config.Connector(kind=kind, tokens=tokens, heads=2)
     sizes = {"width": 12, "heads": 3, "class_token": True, "enabled": True}
     model.second_vit = config.SecondViT(**(vars(model.vit) | sizes))

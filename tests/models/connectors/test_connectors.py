@@ -20,7 +20,15 @@ def _quick_compilation():
 KINDS = sorted(connectors.CONNECTORS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def first(kinds, *shown):
+    """The kinds as parameters of a test; all but the shown ones are slow."""
+    return [
+        kind if kind in shown else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in kinds
+    ]
+
+
+@pytest.mark.parametrize("kind", first(KINDS, "c_abstractor", "qformer"))
 def test_an_image_s_tokens_follow_from_all_of_its_patches_and_no_other_image(kind):
     made = samples.model(kind)
     params = samples.noise(made)
@@ -36,6 +44,7 @@ def test_an_image_s_tokens_follow_from_all_of_its_patches_and_no_other_image(kin
     np.testing.assert_array_equal((slope != 0).any(-1), reached)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_fresh_tokens_have_neither_lost_nor_gained_scale(kind):
     """Of features of unit variance at the sizes of a real connector."""
@@ -54,6 +63,7 @@ def test_fresh_tokens_have_neither_lost_nor_gained_scale(kind):
     assert 0.5 < np.std(out) < 2, np.std(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_is_of_activations_only(kind):
     made = samples.model(kind)
@@ -67,6 +77,7 @@ def test_bfloat16_is_of_activations_only(kind):
     np.testing.assert_allclose(near, exact, atol=0.05 * np.abs(exact).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "remat"),
     [("c_abstractor", "full"), ("perceiver", "dots"), ("qformer", "full")],
@@ -90,7 +101,7 @@ def test_what_the_backward_pass_keeps_changes_no_gradient(kind, remat):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", first(KINDS, "c_abstractor"))
 def test_a_mesh_of_devices_gives_the_tokens_of_one(kind):
     """Images lie over all axes of the mesh, parameters as the sharding table says."""
     made, mesh = samples.model(kind), synthetic.mesh(synthetic.EIGHT)
