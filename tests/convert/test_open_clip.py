@@ -49,7 +49,9 @@ def test_both_layouts_give_the_same_parameters(tmp_path):
     ):
         folders[name].mkdir()
         text = np.zeros((3, 4), np.float32)
-        extra = Pending("text_projection", text.shape, text.dtype, lambda text=text: text)
+        extra = Pending(
+            "text_projection", text.shape, text.dtype, lambda text=text: text
+        )
         if name == "clip":
             extra = extra._replace(name="text_projection.weight")
         tensors = [*pending(found.rules(vit, root), ours), extra]
