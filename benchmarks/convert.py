@@ -45,8 +45,8 @@ def main() -> None:
         found = run(root)
         print(
             f"{size / 1e9:.2f} GB in bfloat16 on {DEVICES} virtual devices: peak of "
-            f"anonymous memory {found['peak'] / 1e9:.2f} GB, {found['peak'] / size:.2f} "
-            f"times the checkpoint ({found['before'] / 1e9:.2f} GB before it began), "
+            f"anonymous memory {found['peak'] / 1e9:.2f} GB, {found['peak'] / size:.2f}"
+            f" times the checkpoint ({found['before'] / 1e9:.2f} GB before it began), "
             f"{found['seconds']:.0f} s"
         )
 

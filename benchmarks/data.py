@@ -3,6 +3,7 @@
     python -m benchmarks.data                      # images of the sample world
     python -m benchmarks.data --images=DIR         # photos of a folder
     python -m benchmarks.data --images=DIR --prepared=448     # brought to 448 pixels
+    python -m benchmarks.data --images=DIR --resize warp crop --tiling none mm1 anyres
     python -m benchmarks.data --short              # that all of it runs
 
 Then the loaders that users know are compared, as `benchmarks.loaders.compare` tells;
@@ -10,15 +11,17 @@ those that aren't installed (pip install -e '.[compare]') are named.
 
 Both sides of the first table decode the same images, in turn, round by round; rates
 are per second of CPU time of the process, so other work on the machine disturbs them
-little. "bare" is
-simplejpeg and OpenCV on bytes in memory. "rows" is everything that a batch needs, in
-one thread of the loader: planning, reading shards, decoding into the batch, tokens,
-targets, masks and segments, joining groups. The aim is rows >= 80 % of bare on photos;
-what isn't decoding costs 50 to 80 microseconds a document, more than a tiny image does.
+little. "bare" is simplejpeg and OpenCV on bytes in memory, each image warped to one
+square. "rows" is everything that a batch needs, in one thread of the loader: planning,
+reading shards, decoding into the batch, tokens, targets, masks and segments, joining
+groups. The aim is rows >= 80 % of bare on photos; what isn't decoding costs 50 to 80
+microseconds a document, more than a tiny image does. A tiled image is one image, and
+its bare decoding is that of the square alone.
 """
 
 import argparse
 import io
+import itertools
 import pathlib
 import statistics
 import tempfile
@@ -40,15 +43,21 @@ from data_pipelines.prepare import photos, sample_world
 from data_pipelines.records import Document, Image, Text
 from data_pipelines.shard_reader import ShardReader
 from mmjax import config as config_lib
-from mmjax.config import Config, Mixture, Source
+from mmjax.config import Config, Mixture, Preprocessing, Source
 
 CAPTION = "A photograph of people, animals and things outdoors, number {}, in daylight."
+
+CHOICES = {
+    "resize": config_lib.IMAGE_RESIZES,
+    "interpolation": config_lib.INTERPOLATIONS,
+    "tiling": config_lib.TILINGS,
+}
 
 
 class Rates(NamedTuple):
     """Per second of CPU time."""
 
-    images: float
+    images: float  # whole ones, of all their crops
     tokens: float  # positions of documents, image tokens among them
 
 
@@ -57,6 +66,11 @@ def main() -> None:
     parser.add_argument("--images", type=pathlib.Path, help="folder of JPEG files")
     parser.add_argument("--image_size", type=int, nargs="+", help="default 224 378")
     parser.add_argument("--image_tokens", type=int, default=144)
+    for name, allowed in CHOICES.items():
+        parser.add_argument(
+            f"--{name}", nargs="+", choices=allowed, default=allowed[:1],
+            help="one or several; default: %(default)s",
+        )  # fmt: skip
     parser.add_argument("--row_tokens", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batches", type=int, default=4, help="of 8 rows, in a round")
@@ -80,10 +94,13 @@ def rows_table(what: str, root: str, args: argparse.Namespace) -> None:
     print(f"{what}; medians of {args.rounds} rounds, per CPU second")
     print("| rows | pixels | bare images/s | images/s | tokens/s | ratio |")
     print("|---|---|---|---|---|---|")
-    for size in args.image_size or ([224, 378] if args.images else [64]):
-        config = make_config(root, "captions", size, args)
-        print(image_line(pipeline.open(config), size, args))
-    text = pipeline.open(make_config(root, "text", 16, args))
+    sizes = args.image_size or ([224, 378] if args.images else [64])
+    alternatives = itertools.product(*(getattr(args, name) for name in CHOICES))
+    for size, named in itertools.product(sizes, alternatives):
+        how = Preprocessing(**dict(zip(CHOICES, named)))
+        opened = pipeline.open(make_config(root, "captions", size, args, how))
+        print(image_line(opened, f"captions, {' '.join(named)}", size, args))
+    text = pipeline.open(make_config(root, "text", 16, args, Preprocessing()))
     rates = [measure(text, steps) for steps in rounds(args)]
     tokens = statistics.median(rate.tokens for rate in rates)
     print(f"| text | | | | {tokens:,.0f} | |")
@@ -161,13 +178,16 @@ def photo(data: bytes, number: int) -> Document:
     return Document((Image(data, width, height), Text(CAPTION.format(number))))
 
 
-def make_config(root: str, source: str, size: int, args: argparse.Namespace) -> Config:
+def make_config(
+    root: str, source: str, size: int, args: argparse.Namespace, how: Preprocessing
+) -> Config:
     """Rows of one source alone, made by one thread."""
     return Config(
         steps=args.batches * (args.rounds + 1),
         model=config_lib.Model(
             vit=config_lib.ViT(image_size=size),
             connector=config_lib.Connector(tokens=args.image_tokens),
+            preprocessing=how,
         ),
         data=config_lib.Data(
             root=root,
@@ -190,7 +210,7 @@ def rounds(args: argparse.Namespace) -> Iterator[range]:
         yield range(start, start + args.batches)
 
 
-def image_line(opened: Pipeline, size: int, args: argparse.Namespace) -> str:
+def image_line(opened: Pipeline, name: str, size: int, args: argparse.Namespace) -> str:
     """A line of the table: bare decoding and materialization in turn."""
     measure(opened, range(args.batches))
     ratios, rates, bares = [], [], []
@@ -204,7 +224,7 @@ def image_line(opened: Pipeline, size: int, args: argparse.Namespace) -> str:
         ratios.append(rate.images / bares[-1])
     median = statistics.median
     return (
-        f"| captions | {size} | {median(bares):,.0f} "
+        f"| {name} | {size} | {median(bares):,.0f} "
         f"| {median(rate.images for rate in rates):,.0f} "
         f"| {median(rate.tokens for rate in rates):,.0f} | {median(ratios):.0%} |"
     )
@@ -243,12 +263,12 @@ def bare_rate(data: list[bytes], size: int) -> float:
 
 def measure(opened: Pipeline, steps: range) -> Rates:
     """Images and tokens of batches a CPU second."""
-    images = tokens = 0
+    images = sum(int(opened.plan.step_counts(n)["images"].sum()) for n in steps)
+    tokens = 0
 
     def materialize() -> None:
-        nonlocal images, tokens
+        nonlocal tokens
         for batch in opened.batches(steps.start, steps.stop):
-            images += int(batch.real_ZC.sum())
             tokens += int((batch.segments_ZRT > 0).sum())
 
     seconds = cpu_seconds(materialize)

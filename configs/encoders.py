@@ -8,11 +8,12 @@ Prismatic -2 of both of its encoders.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 from mmjax.config import SecondViT, ViT
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+HALF: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 
 def second(vit: ViT) -> SecondViT:

@@ -22,7 +22,13 @@ def get_config() -> config_lib.Config:
                 activation="gelu",
                 remat="none",
             ),
-            connector=config_lib.Connector(kind="perceiver", tokens=8, heads=4),
+            connector=config_lib.Connector(
+                kind="perceiver",
+                tokens=8,
+                heads=4,
+                c_abstractor=config_lib.CAbstractor(width=128, depth=2),
+                qformer=config_lib.QFormer(width=128, layers=2, heads=4, mlp_width=512),
+            ),
             decoder=config_lib.Decoder(
                 vocab_size=512,
                 width=192,

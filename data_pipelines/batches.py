@@ -127,6 +127,15 @@ class Pipeline:
             for group in self.plan.rows_of(step)
         ]
 
+    def image_crops(self, step: int, number: int) -> list[list[int]]:
+        """Crops of each image in a row of a batch, by segment, in reading order."""
+        z, r = divmod(number, self._materials.shape.rows)
+        planned = self.plan.group(step, z)[r]
+        return [
+            materialize.image_crops(self._corpus(source).documents, chunk)
+            for source, chunk in zip(planned.of_chunks(), planned.row.chunks)
+        ]
+
     def kind(self, source: int, document: int) -> str:
         """The kind of a document."""
         documents = self._corpus(source).documents

@@ -1,4 +1,4 @@
-"""Encoded images to pixels: decoded, and warped to a square straight in the batch."""
+"""Encoded images to pixels: decoded once, into crops straight in the batch."""
 
 import io
 import threading
@@ -9,6 +9,10 @@ import PIL.Image
 import simplejpeg
 from jaxtyping import UInt8
 
+from data_pipelines import crops
+from data_pipelines.crops import Crops, Recipe
+from mmjax.tiling import Grid
+
 GREY = 127  # every channel of what can't be decoded
 _KEPT = 16 << 20  # bytes at most of decoded pixels that a thread uses again
 
@@ -18,42 +22,59 @@ cv2.setNumThreads(0)  # the loader's own threads do the parallel work
 
 
 def decode(data: bytes, out_hwc: UInt8[np.ndarray, "h w c"]) -> bool:
-    """Writes an encoded image, warped to the square `out_hwc`, as RGB.
+    """Writes an encoded image, warped to the square `out_hwc`, as RGB; see below."""
+    return decode_crops(data, Recipe(len(out_hwc)), crops.NO_TILES, out_hwc[None])
 
-    True if it could be decoded; otherwise `out_hwc` is grey. Shrinking averages areas
-    (a large JPEG first shrinks while it is decoded), enlarging is bicubic.
+
+def decode_crops(data: bytes, recipe: Recipe, grid: Grid, out_Chwc: Crops) -> bool:
+    """Writes the crops of an encoded image that has these tiles, as RGB.
+
+    It is decoded once. True if it could be; otherwise all crops are grey.
     """
     try:
-        if not (simplejpeg.is_jpeg(data) and _decode_jpeg(data, out_hwc)):
-            _resize(_decode_any(data), out_hwc)
+        if not (
+            simplejpeg.is_jpeg(data) and _decode_jpeg(data, recipe, grid, out_Chwc)
+        ):
+            crops.write(_decode_any(data), recipe, grid, out_Chwc)
     except Exception:  # decoders raise whatever they like on damaged bytes
-        out_hwc[...] = GREY
+        out_Chwc[...] = GREY
         return False
     return True
 
 
-def _decode_jpeg(data: bytes, out_hwc: np.ndarray) -> bool:
+def _decode_jpeg(data: bytes, recipe: Recipe, grid: Grid, out_Chwc: Crops) -> bool:
     """Writes a JPEG; False where it isn't plain enough for the fast decoder."""
-    size = out_hwc.shape[0]
+    size = recipe.size
     try:
         *sides, colorspace, _ = simplejpeg.decode_jpeg_header(data)
         height, width = map(int, sides)
         if colorspace not in ("YCbCr", "Gray", "RGB"):
             return False
-        if (height, width) == (size, size):
-            simplejpeg.decode_jpeg(data, buffer=out_hwc)
+        if (height, width) == (size, size) and grid == crops.NO_TILES:
+            simplejpeg.decode_jpeg(data, buffer=out_Chwc)
             return True
-        # Scaling while decoding pays from a half on, as it has fast code for halves.
-        least = size if min(height, width) >= 2 * size else 0
+        tall, wide = _least(recipe, grid, height, width)
         pixels_hwc = simplejpeg.decode_jpeg(
-            data, min_height=least, min_width=least, buffer=_memory(height * width * 3)
+            data, min_height=tall, min_width=wide, buffer=_memory(height * width * 3)
         )
     except ValueError:
         # Warnings count as errors here. Pillow tells stray bytes, which do no harm,
         # from a file that was cut off.
         return False
-    _resize(pixels_hwc, out_hwc)
+    crops.write(pixels_hwc, recipe, grid, out_Chwc)
     return True
+
+
+def _least(recipe: Recipe, grid: Grid, height: int, width: int) -> tuple[int, int]:
+    """Sides that a JPEG keeps at least while it is decoded; 0 and 0: its own.
+
+    Averaging areas goes on where the decoder stopped; a filter sees every pixel.
+    """
+    if recipe.interpolation != "area":
+        return 0, 0
+    tall, wide = crops.largest(recipe, grid, height, width)
+    # Scaling while decoding pays from a half on, as it has fast code for halves.
+    return (tall, wide) if height >= 2 * tall and width >= 2 * wide else (0, 0)
 
 
 def _memory(size: int) -> np.ndarray | None:
@@ -77,16 +98,3 @@ def _decode_any(data: bytes) -> np.ndarray:
             white = PIL.Image.new("RGBA", image.size, "white")
             return np.asarray(PIL.Image.alpha_composite(white, rgba).convert("RGB"))
         return np.asarray(image.convert("RGB"))
-
-
-def _resize(pixels_hwc: np.ndarray, out_hwc: np.ndarray) -> None:
-    height, width, _ = pixels_hwc.shape
-    size = out_hwc.shape[0]
-    if min(height, width) < size and max(height, width) >= 2 * size:
-        # One side shrinks a lot, the other grows: averaging areas is for both or none.
-        inside = min(width, size), min(height, size)
-        pixels_hwc = cv2.resize(pixels_hwc, inside, interpolation=cv2.INTER_AREA)
-        height, width, _ = pixels_hwc.shape
-    shrinks = height >= size and width >= size
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    cv2.resize(pixels_hwc, (size, size), dst=out_hwc, interpolation=method)

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import images, stream, wording
+from data_pipelines import crops, images, stream, wording
 from data_pipelines.buffers import Recycler
+from data_pipelines.crops import Recipe
 from data_pipelines.faults import BadRecordError, Fault
 from data_pipelines.index_columns import Documents
 from data_pipelines.mixed import PlannedRow
@@ -35,18 +36,19 @@ class Materials(NamedTuple):
     shape: stream.Shape
     tokenizer: Tokenizer
     corpora: tuple[Corpus | None, ...]  # by source; None: never drawn from
+    recipe: Recipe
     mask_bad: bool = False  # a bad record loses its loss; otherwise it is an error
 
 
 class _Places(NamedTuple):
     """The images of a chunk."""
 
-    slots: dict[int, int]  # first slot in the group, by number of the segment
+    slots: dict[int, range]  # of the group, by number of the segment; one a crop
     stop: int  # the first slot after them
 
     def indices(self, image_tokens: int) -> dict[int, int]:
         """Where the image tokens of each segment begin in the group's."""
-        return {segment: slot * image_tokens for segment, slot in self.slots.items()}
+        return {n: slots.start * image_tokens for n, slots in self.slots.items()}
 
 
 def assemble(
@@ -54,7 +56,8 @@ def assemble(
 ) -> list[Fault]:
     """Writes a share's rows and slots of one group into `out`, an empty one (Z = 1).
 
-    Slots are numbered in row order, images in reading order. An image that can't be
+    Slots are numbered in row order, images in reading order, and the crops of an image
+    in that of `data_pipelines.crops`. An image that can't be
     decoded is grey and its chunk's loss masked; a share therefore decodes the images of
     its rows even where another one holds their slots. A chunk of a record that is
     corrupt, or hasn't the tokens that the index says, is padding in all but `segments`
@@ -81,7 +84,7 @@ def assemble(
                 continue
             document, reason = _read(materials, corpus, chunk.document, places)
             if document is not None and not _decode(
-                out, document.segments, places, first, row is not None
+                out, materials.recipe, document.segments, places, first, row is not None
             ):
                 document.stream.predicted[:] = False
                 reason = "image"
@@ -118,13 +121,15 @@ def documents_batch(
     capacity = max(1, -(-used // multiple)) * multiple
     shape = stream.shape_of(config, capacity)._replace(rows=len(documents))
     batch = stream.empty(1, shape, tokenizer.pad, shape.rows, capacity, Recycler())
+    recipe = crops.recipe(config.model)
     slot = 0
     for row, (segments, cost) in enumerate(zip(documents, costs)):
         numbers = [i for i, s in enumerate(segments) if isinstance(s, Image)]
-        slots = itertools.accumulate((slots for slots, _ in cost), initial=slot)
-        *firsts, slot = slots
-        places = _Places(dict(zip(numbers, firsts)), slot)
-        if not _decode(batch, segments, places, 0, True):
+        edges = itertools.accumulate((slots for slots, _ in cost), initial=slot)
+        of_images = [range(*pair) for pair in itertools.pairwise(edges)]
+        slot += sum(map(len, of_images))
+        places = _Places(dict(zip(numbers, of_images)), slot)
+        if not _decode(batch, recipe, segments, places, 0, True):
             raise ValueError(f"document {row}: an image can't be decoded")
         indices = places.indices(shape.image_tokens)
         whole = stream.encode(tokenizer, segments, [n for _, n in cost], indices)
@@ -149,6 +154,11 @@ def _costs(config: Config, pictures: Sequence[Image]) -> list[tuple[int, int]]:
     return list(zip(cost.slots.tolist(), cost.positions.tolist()))
 
 
+def image_crops(documents: Documents, chunk: Chunk) -> list[int]:
+    """Crops of each image whose positions lie in the chunk, in reading order."""
+    return [len(slots) for slots in _places(documents, chunk, 0).slots.values()]
+
+
 def _columns(documents: Documents, document: int, column: np.ndarray) -> list:
     """A column's values for the segments of a document (lists: few and short)."""
     start, stop = documents.segment_start[document : document + 2].tolist()
@@ -164,30 +174,42 @@ def _places(documents: Documents, chunk: Chunk, slot: int) -> _Places:
     slots, position = {}, 1  # position 0 is BOS
     for number, (image, tokens, cost) in enumerate(zip(*values)):
         if image and chunk.start <= position < chunk.stop:
-            slots[number] = slot
+            slots[number] = range(slot, slot + cost)
             slot += cost
         position += tokens
     return _Places(slots, slot)
 
 
 def _decode(
-    batch: Batch, segments: Sequence[Segment], places: _Places, low: int, needed: bool
+    batch: Batch,
+    recipe: Recipe,
+    segments: Sequence[Segment],
+    places: _Places,
+    low: int,
+    needed: bool,
 ) -> bool:
     """Decodes images into the slots held, which start at `low`; False if one failed.
 
     Where it is `needed` to know, images of other slots are decoded, too.
     """
-    held = batch.pixels_ZChwc.shape[1]
+    pixels_Chwc, real_C = batch.pixels_ZChwc[0], batch.real_ZC[0]
     good = True
-    for segment, slot in places.slots.items():
+    for segment, slots in places.slots.items():
         image = segments[segment]
         assert isinstance(image, Image)
-        if low <= slot < low + held:
-            batch.real_ZC[0, slot - low] = True
-            good &= images.decode(image.data, batch.pixels_ZChwc[0, slot - low])
-        elif needed:
-            square = np.empty(batch.pixels_ZChwc.shape[2:], np.uint8)
-            good &= images.decode(image.data, square)
+        first = max(slots.start - low, 0)
+        stop = max(min(slots.stop - low, len(real_C)), first)
+        if first == stop and not needed:
+            continue
+        real_C[first:stop] = True
+        whole = stop - first == len(slots)
+        shape = (len(slots), *pixels_Chwc.shape[1:])
+        out_Chwc = pixels_Chwc[first:stop] if whole else np.empty(shape, np.uint8)
+        grid = crops.grid(recipe, image.width, image.height)
+        good &= images.decode_crops(image.data, recipe, grid, out_Chwc)
+        if not whole:
+            skipped = first + low - slots.start
+            pixels_Chwc[first:stop] = out_Chwc[skipped : skipped + stop - first]
     return good
 
 
@@ -211,7 +233,7 @@ def _read(
     Whoever holds a row or a slot of it reads all of it, so that all find the same.
     """
     try:
-        segments = _segments(corpus, document)
+        segments = _segments(corpus, document, materials.recipe)
         return _Read(
             segments, _encode(materials, corpus, segments, document, places)
         ), ""
@@ -221,12 +243,18 @@ def _read(
         return None, error.reason
 
 
-def _segments(corpus: Corpus, document: int) -> tuple[Segment, ...]:
+def _segments(corpus: Corpus, document: int, recipe: Recipe) -> tuple[Segment, ...]:
     """The segments of a record as they are read: texts in the wording of the index."""
     segments = corpus.reader.document(document).segments
     columns = corpus.documents
-    image = _columns(columns, document, columns.segment_image)
-    if [isinstance(segment, Image) for segment in segments] != image:
+    slots = _columns(columns, document, columns.segment_slots)
+    found = [
+        crops.count(crops.grid(recipe, segment.width, segment.height))
+        if isinstance(segment, Image)
+        else 0
+        for segment in segments
+    ]
+    if found != slots:
         raise _mismatch(corpus, document, "other segments than")
     return wording.synthetic(segments) if columns.synthetic[document] else segments
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from data_pipelines import (
     column_cache,
+    crops,
     deadline,
     machine,
     paths,
@@ -130,7 +131,8 @@ def _open(
         )
     whole = GlobalPlan(config, plans, finite, limit, known, cache)
     shape = stream.shape_of(config, whole.capacity)
-    materials = Materials(shape, tokenizer, tuple(corpora), mask)
+    recipe = crops.recipe(config.model)
+    materials = Materials(shape, tokenizer, tuple(corpora), recipe, mask)
     reading = Reading(data.threads, data.workers, data.prefetch)
     borne = Limits(data.max_bad_share, data.max_bad_in_a_row)
     return Pipeline(whole, materials, reading, None if finite else borne)

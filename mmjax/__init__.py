@@ -13,6 +13,8 @@ letters mean the same everywhere in the project:
     E  width of the encoder             K  key-value heads
     F  hidden width of an MLP           G  query heads per key-value head
     h, w, c  pixels                     H  head size
+    J  tokens of several rows           A  experts that a token goes to
+    M  slots of the experts' buffers
 """
 
 __version__ = "0.1.0"

@@ -9,9 +9,12 @@ import dataclasses
 import json
 import math
 import pathlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from mmjax import tiling
 
 # The alternatives that a field may name. The code that implements them is a dict of
 # functions with the same keys, checked against these by a test.
@@ -19,8 +22,12 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu")
 ATTENTIONS = ("blocked", "reference")
 GATES = ("gelu_tanh", "silu")
 ROPE_SCALINGS = ("linear", "llama3", "none", "yarn")
-CONNECTORS = ("average_pool", "mlp", "perceiver")
+CONNECTORS = (
+    "average_pool", "c_abstractor", "linear", "mlp", "perceiver", "pixel_shuffle",
+    "qformer", "token_concat",
+)  # fmt: skip
 DTYPES = ("bfloat16", "float32")
+MOE_BACKENDS = ("blocked", "ragged_dot")
 REMATS = ("none", "dots", "full")
 VIT_NORMS = ("layer", "rms")
 EMBEDDING_NORMS = ("none", "patches", "tokens")
@@ -29,6 +36,9 @@ RESIZES = ("linear", "cubic", "torch_bicubic")
 UNITS = ("row", "loss_token", "document")
 EPOCH_POLICIES = ("warn", "stop")
 BAD_RECORDS = ("stop", "mask")
+IMAGE_RESIZES = ("warp", "crop", "letterbox")
+INTERPOLATIONS = ("area", "bicubic", "bilinear", "lanczos")
+TILINGS = ("none", "mm1", "anyres")
 
 
 @dataclasses.dataclass
@@ -80,6 +90,27 @@ class SecondViT(ViT):
 
 
 @dataclasses.dataclass
+class CAbstractor:
+    """Sizes of Honeybee's convolutional connector; defaults are its code's."""
+
+    width: int = 1024  # channels of the convolutions
+    depth: int = 3  # blocks before the pooling, and as many after it
+    se_ratio: float = 0.25  # squeezed channels of a block, as a share of its inputs'
+
+
+@dataclasses.dataclass
+class QFormer:
+    """Sizes of BLIP-2's querying transformer; defaults are its BERT base."""
+
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp_width: int = 3072
+    cross_every: int = 2  # of so many layers the first attends to the patches too
+    norm_eps: float = 1e-12
+
+
+@dataclasses.dataclass
 class Connector:
     """What turns patch features into image tokens of the decoder's width."""
 
@@ -89,6 +120,30 @@ class Connector:
     tokens: int = 144  # image tokens of one image (Q)
     depth: int = 1  # blocks of the perceiver
     heads: int = 16  # heads of the perceiver
+    queries_as_keys: bool = False  # the perceiver's queries attend to themselves too
+    # Linear layers at the end of mlp, pixel_shuffle, token_concat and c_abstractor.
+    mlp_depth: int = 2
+    # Width of one more layer before those, in widths of its input; 0: there is none.
+    mlp_expand: int = 0
+    # LayerNorm of what enters, except in perceiver (which has its own) and qformer.
+    prenorm: bool = False
+    c_abstractor: CAbstractor = dataclasses.field(default_factory=CAbstractor)
+    qformer: QFormer = dataclasses.field(default_factory=QFormer)
+
+
+@dataclasses.dataclass
+class Moe:
+    """Layers of the decoder with a mixture of experts in place of their MLP."""
+
+    experts: int = 0  # of a sparse layer, each an MLP of mlp_width; 0: none is sparse
+    every: int = 2  # the last of so many layers is sparse
+    top_k: int = 2  # experts that a token goes to
+    # Slots of an expert for each row, as a multiple of an even share; tokens beyond
+    # them are dropped. 0: none is (dropless).
+    capacity_factor: float = 0.0
+    backend: str = "ragged_dot"  # of dropless experts: one of MOE_BACKENDS
+    balance_loss: float = 0.01  # weight of the balance loss, summed over sparse layers
+    z_loss: float = 0.001  # weight of the router's squared log-partition, likewise
 
 
 @dataclasses.dataclass
@@ -140,6 +195,21 @@ class Decoder:
     local_rope_theta: float = 0.0  # of local layers, unscaled; 0: as others (Gemma 3)
     rope_scaling: RopeScaling = dataclasses.field(default_factory=RopeScaling)
     remat: str = "full"  # one of REMATS
+    moe: Moe = dataclasses.field(default_factory=Moe)
+
+
+@dataclasses.dataclass
+class Preprocessing:
+    """How an encoded image becomes the square crops that the encoder sees."""
+
+    # How a whole image becomes a square, one of IMAGE_RESIZES: warped to it; its middle
+    # alone (CLIP); padded to a square with the encoder's mean colour (LLaVA's "pad").
+    resize: str = "warp"
+    interpolation: str = "area"  # one of INTERPOLATIONS; the others are Pillow's
+    tiling: str = "none"  # what is seen besides the whole image: one of TILINGS
+    # (rows, columns) of tiles that `anyres` chooses from, `mm1` has one; empty: those
+    # of MM1 (2 x 2) and of LLaVA-NeXT.
+    grids: tuple[tuple[int, int], ...] = ()
 
 
 @dataclasses.dataclass
@@ -150,6 +220,7 @@ class Model:
     second_vit: SecondViT = dataclasses.field(default_factory=SecondViT)
     connector: Connector = dataclasses.field(default_factory=Connector)
     decoder: Decoder = dataclasses.field(default_factory=Decoder)
+    preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
     dtype: str = "bfloat16"  # of activations; parameters and reductions are float32
     attention: str = "blocked"  # backend of the decoder's attention: one of ATTENTIONS
     attention_block: int = 512  # tokens of a query block of the blocked backend
@@ -205,7 +276,9 @@ class Data:
     rows_per_pool: int = 16  # R, the rows that share one pool of images
     pool_capacity: int = 0  # C, image slots of a group; 0: auto, the fewest that fit
     pool_multiple: int = 16  # auto capacities are multiples of this
-    max_images_per_row: int = 0  # 0: no limit of its own (a row fits its pool anyway)
+    # In slots: a tiled image counts as its crops. 0: no limit of its own (a row fits
+    # its pool anyway).
+    max_images_per_row: int = 0
     pack_window: int = 2048  # documents that are packed together
     block_batches: int = 32  # batches whose rows are dealt to pools together
     threads: int = 8  # that read, decode and tokenize
@@ -272,6 +345,7 @@ class Mesh:
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    expert: int = 1  # slices of the experts; pool groups lie over data and expert
 
 
 @dataclasses.dataclass
@@ -331,16 +405,37 @@ class ImageCost(NamedTuple):
 def image_cost(model: Model, width: np.ndarray, height: np.ndarray) -> ImageCost:
     """Slots and positions of images of the given sizes (arrays of pixels, same shape).
 
-    Every image is one slot and `connector.tokens` positions, whatever its size.
+    Every crop of an image is one slot and `connector.tokens` positions.
     """
-    shape = np.broadcast_shapes(np.shape(width), np.shape(height))
-    ones = np.ones(shape, np.int32)
-    return ImageCost(ones, ones * model.connector.tokens)
+    grids = grids_of(model.preprocessing) or ((0, 0),)
+    crops = np.array([1 + rows * columns for rows, columns in grids], np.int32)
+    slots = crops[tiling.choose(grids, model.vit.image_size, width, height)]
+    return ImageCost(slots, slots * np.int32(model.connector.tokens))
 
 
-def image_cost_facts(model: Model) -> tuple[int, ...]:
+def grids_of(preprocessing: Preprocessing) -> tuple[tiling.Grid, ...]:
+    """The grids of tiles that an image may be cut into; empty without tiling."""
+    if preprocessing.tiling == "none":
+        return ()
+    return preprocessing.grids or tiling.GRIDS[preprocessing.tiling]
+
+
+def pad_colour(model: Model) -> tuple[int, int, int]:
+    """The encoder's mean colour, in 0 to 255, as LLaVA rounds it."""
+    red, green, blue = (int(255 * mean) for mean in model.vit.mean)
+    return red, green, blue
+
+
+def most_crops(model: Model) -> int:
+    """Crops of an image, and so pool slots, at most."""
+    sizes = [rows * columns for rows, columns in grids_of(model.preprocessing)]
+    return 1 + max(sizes, default=0)
+
+
+def image_cost_facts(model: Model) -> tuple[Any, ...]:
     """All of a model that `image_cost` follows from: equal facts, equal costs."""
-    return (model.connector.tokens,)
+    grids = grids_of(model.preprocessing)
+    return (model.connector.tokens, *((model.vit.image_size, grids) if grids else ()))
 
 
 def patches(vit: ViT) -> int:
@@ -380,7 +475,14 @@ def is_local(decoder: Decoder, layer: int) -> bool:
 
 def layer_period(decoder: Decoder) -> int:
     """After so many layers the kinds of layers repeat; 1 where all are alike."""
-    return math.lcm(decoder.global_every or 1)
+    sparse = decoder.moe.every if decoder.moe.experts else 1
+    return math.lcm(decoder.global_every or 1, sparse)
+
+
+def is_sparse(decoder: Decoder, place: int) -> bool:
+    """Whether layers at this place of their group have experts."""
+    moe = decoder.moe
+    return moe.experts > 0 and place % moe.every == moe.every - 1
 
 
 class LayerStack(NamedTuple):
@@ -413,6 +515,30 @@ def layer_stacks(decoder: Decoder) -> list[LayerStack]:
     return groups + rest
 
 
+def squeezed(connector: CAbstractor, inputs: int) -> int:
+    """Channels that a block of the C-Abstractor with so many inputs squeezes to."""
+    return max(1, round(connector.se_ratio * inputs))
+
+
+def projection(model: Model, inputs: int) -> tuple[tuple[str, int, int], ...]:
+    """Name, inputs and outputs of the linear layers that a connector ends in.
+
+    They are up, middle_1, middle_2, ..., down; a single one is down.
+    """
+    connector, width = model.connector, model.decoder.width
+    expanded = [connector.mlp_expand * inputs] if connector.mlp_expand else []
+    widths = [inputs, *expanded, *[width] * connector.mlp_depth]
+    count = len(widths) - 1
+    names = ["up", *(f"middle_{i}" for i in range(1, count - 1)), "down"][-count:]
+    return tuple(zip(names, widths[:-1], widths[1:]))
+
+
+def sparse_layers(decoder: Decoder) -> int:
+    """How many layers of the decoder have experts."""
+    stacks = layer_stacks(decoder)
+    return sum(len(s.layers) for s in stacks if is_sparse(decoder, s.place))
+
+
 def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     """Parameters of the decoder (without embeddings, of the embeddings)."""
     heads = 2 * decoder.heads + 2 * decoder.kv_heads
@@ -424,6 +550,8 @@ def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     mlp = 3 * decoder.width * decoder.mlp_width
     norms = (4 if decoder.post_norms else 2) * decoder.width
     body = decoder.layers * (attention + mlp + norms) + decoder.width
+    more = (decoder.moe.experts - 1) * mlp + decoder.moe.experts * decoder.width
+    body += sparse_layers(decoder) * more
     tables = 1 if decoder.tied_embeddings else 2
     return body, tables * decoder.vocab_size * decoder.width
 
@@ -474,7 +602,12 @@ def _build(kind: type, values: dict):
         elif name in elements:
             built[name] = tuple(_build(elements[name], item) for item in value)
         elif isinstance(current, tuple):
-            built[name] = tuple(value)
+            built[name] = _tuple(value)
         else:
             built[name] = value
     return kind(**built)
+
+
+def _tuple(values: Sequence[Any]) -> tuple[Any, ...]:
+    """A tuple, also of the lists in a list."""
+    return tuple(_tuple(v) if isinstance(v, (list, tuple)) else v for v in values)

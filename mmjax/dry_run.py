@@ -165,6 +165,8 @@ def _mixture(config: Config, opened: Pipeline) -> Iterator[str]:
 
 def _mm1_rows(config: Config, opened: Pipeline, rows: np.ndarray) -> Iterator[str]:
     """What as many rows would hold at MM1's limit of images a row."""
+    if config_lib.grids_of(config.model.preprocessing):
+        return  # MM1 pre-trains without tiles
     if config.data.row_tokens // config.model.connector.tokens <= MM1_IMAGES:
         return
     yield f"with MM1's own rows (at most {MM1_IMAGES} images each, a pool a row):"
@@ -183,8 +185,9 @@ def _flops(
 ) -> Iterator[str]:
     """FLOPs by component: of planned batches, else of an image and of a full row."""
     model, works = config.model, {}
+    tiled = bool(config_lib.grids_of(model.preprocessing))
     if opened is None:
-        works["one image"] = flops.Work(1, 0, 0)
+        works["one crop" if tiled else "one image"] = flops.Work(1, 0, 0)
         full = flops.work(0, [config.data.row_tokens], model.decoder.window)
         works[f"one row of {config.data.row_tokens} positions, one document"] = full
     else:

@@ -1,8 +1,9 @@
 """FLOPs of a step, by component, and the peaks that they are compared with.
 
 Counted are matrix products, a multiply-add as two: of real images (empty slots do no
-useful work), of positions that hold a token (nor does padding), of attention inside
-documents only; the backward pass where a gradient must pass; recomputation never.
+useful work), of positions that hold a token (nor does padding), of the experts that a
+token goes to, of attention inside documents only; the backward pass where a gradient
+must pass; recomputation never.
 """
 
 import math
@@ -10,6 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from mmjax import config as config_lib
+from mmjax import connector_flops
 from mmjax.config import Model, ViT
 
 COMPONENTS: tuple[str, ...] = (
@@ -45,7 +47,7 @@ PEAKS = {
 class Work(NamedTuple):
     """What a step computes on; all but the first are exact where lengths are known."""
 
-    images: float  # real ones
+    images: float  # real ones; each crop of a tiled image counts
     positions: float  # that hold a document's token
     pairs: float  # (query, key) of causal attention, summed over chunks
     local_pairs: float = math.nan  # those of them that layers with a window see
@@ -157,25 +159,9 @@ def _vit(folder: str, vit: ViT, work: Work) -> list[Product]:
 
 def _connector(model: Model, work: Work) -> list[Product]:
     """Products of the connector; its attention counts to it, not to `attention`."""
-    connector, width = model.connector, model.decoder.width
-    encoder = config_lib.encoder_width(model)
-    patches = work.images * config_lib.patches(model.vit)
-    tokens = work.images * connector.tokens
-    name, vit, both = "connector", ENCODERS, (*ENCODERS, "connector/")
-    if connector.kind == "average_pool":
-        return _kernels(name, "connector project", encoder * width, tokens, vit)
-    if connector.kind == "mlp":
-        return [
-            *_kernels(name, "connector/mlp up", encoder * width, patches, vit),
-            *_kernels(name, "connector/mlp down", width * width, patches, both),
-        ]
-    heads, depth = "connector/blocks/attention", connector.depth
-    square, pairs = depth * width * width, tokens * config_lib.patches(model.vit)
     return [
-        *_kernels(name, f"{heads} query out", square, tokens, both),
-        *_kernels(name, f"{heads} key value", depth * encoder * width, patches, both),
-        *_kernels(name, "connector/blocks/mlp up down", 4 * square, tokens, both),
-        Product(name, 4 * pairs * depth * width, "", both),
+        Product("connector", work.images * part.forward, part.kernel, part.upstream)
+        for part in connector_flops.parts(model)
     ]
 
 
@@ -198,15 +184,29 @@ def _layers(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Prod
     decoder, name, positions = model.decoder, "decoder", work.positions
     layers, size = len(stack.layers), decoder.width * decoder.head_size
     queries, keys = layers * size * decoder.heads, layers * size * decoder.kv_heads
-    mlp = layers * decoder.width * decoder.mlp_width
     inner, folder = decoder.heads * decoder.head_size, f"decoder/{stack.folder}"
     local = config_lib.is_local(decoder, stack.place)
     pairs = work.local_pairs if local else work.pairs
     return [
+        *_mlp(model, work, stack),
         *_kernels(name, f"{folder}/attention query out", queries, positions, UP),
         *_kernels(name, f"{folder}/attention key value", keys, positions, UP),
-        *_kernels(name, f"{folder}/mlp gate up down", mlp, positions, UP),
         Product("attention", 4 * pairs * layers * inner, "", UP),
+    ]
+
+
+def _mlp(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Product]:
+    """Products of the layers' MLPs; of experts, those that a token goes to count."""
+    decoder, folder = model.decoder, f"decoder/{stack.folder}"
+    layers, positions = len(stack.layers), work.positions
+    mlp = layers * decoder.width * decoder.mlp_width
+    if not config_lib.is_sparse(decoder, stack.place):
+        return _kernels("decoder", f"{folder}/mlp gate up down", mlp, positions, UP)
+    moe, router = decoder.moe, layers * decoder.width * decoder.moe.experts
+    chosen = moe.top_k * positions
+    return [
+        *_kernels("decoder", f"{folder}/moe router", router, positions, UP),
+        *_kernels("decoder", f"{folder}/moe gate up down", mlp, chosen, UP),
     ]
 
 

@@ -20,6 +20,7 @@ Sums = dict[str, Any]  # numbers and lists of numbers (by source), fit for JSON
 Record = dict[str, float]
 
 FAULTS = "faults/"  # begins the names of counts of bad documents, by reason
+LOAD = "expert_load/"  # begins the names of the loads of experts, by layer
 LAST = ("learning_rate", "param_norm")  # not summed: the last step's value counts
 
 
@@ -64,6 +65,31 @@ def summary(sums: Sums, sources: Sequence[str]) -> Record:
         "flops_per_second": sums["flops"] / seconds,
         "data_wait_share": sums["waited"] / seconds,
     }
+    return record | _of_routers(sums)
+
+
+def _of_routers(sums: Sums) -> Record:
+    """Of the layers with experts, if any: `layer1` is the lowest of them.
+
+    `balance_loss` (1 is even) and `router_z_loss` are means over tokens and layers;
+    `expert_load` is the least and the most that an expert of a layer was chosen, as a
+    multiple of an even share.
+    """
+    if "router_load_by_layer" not in sums:
+        return {}
+    tokens, load_LX = max(sums["tokens"], 1), np.asarray(sums["router_load_by_layer"])
+    load_LX = load_LX / np.maximum(load_LX.mean(axis=1, keepdims=True), 1e-9)
+    dropped, chosen = (
+        np.sum(sums[f"router_{what}_by_layer"]) for what in ("dropped", "load")
+    )
+    record = {
+        "balance_loss": float(np.mean(sums["router_balance_by_layer"]) / tokens),
+        "router_z_loss": float(np.mean(sums["router_z_by_layer"]) / tokens),
+        "dropped_share": float(dropped / max(chosen, 1)),
+    }
+    for layer, load_X in enumerate(load_LX, 1):
+        record[f"{LOAD}layer{layer}/min"] = float(load_X.min())
+        record[f"{LOAD}layer{layer}/max"] = float(load_X.max())
     return record
 
 
@@ -236,9 +262,23 @@ def progress_line(step: int, steps: int, record: Record, sources: Iterable[str])
         f"data wait {record['data_wait_share']:.0%}",
         f"pool {record['pool_fill']:.0%}",
     ]
+    if "balance_loss" in record:
+        parts.append(_routers(record))
     if record.get("faults"):
         parts.append(f"bad documents {record['faults']:.0f}")
     return " | ".join(parts)
+
+
+def _routers(record: Record) -> str:
+    """Balance, drops, and the extremes of load over all layers with experts."""
+    least, most = (
+        of(v for k, v in record.items() if k.startswith(LOAD) and k.endswith(end))
+        for of, end in ((min, "/min"), (max, "/max"))
+    )
+    return (
+        f"balance {record['balance_loss']:.2f}, dropped {record['dropped_share']:.1%}, "
+        f"experts {least:.2f} to {most:.2f} of even"
+    )
 
 
 def compact(value: float) -> str:

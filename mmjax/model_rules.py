@@ -3,15 +3,16 @@
 import math
 
 from mmjax import config as config_lib
-from mmjax.config import Decoder, Model, ViT
+from mmjax.config import Decoder, Model, Preprocessing, ViT
 
 
 def problems(model: Model, row_tokens: int) -> list[str]:
     """One line a broken rule, for rows of so many tokens."""
     return [
         *_encoder_problems(model),
-        *_connector_problems(model),
         *_decoder_problems(model),
+        *tiling_problems(model.preprocessing),
+        *_moe_problems(model),
         *_row_problems(model, row_tokens),
     ]
 
@@ -86,28 +87,6 @@ def _vit_problems(name: str, vit: ViT) -> list[str]:
     return problems
 
 
-def _connector_problems(model: Model) -> list[str]:
-    connector = model.connector
-    problems = []
-    tokens = f"model.connector.tokens={connector.tokens}"
-    grid, side = math.isqrt(config_lib.patches(model.vit)), math.isqrt(connector.tokens)
-    if connector.kind == "perceiver":
-        problems += divides(
-            "model.connector.heads", connector.heads,
-            "model.decoder.width", model.decoder.width,
-        )  # fmt: skip
-    if connector.kind == "mlp" and connector.tokens != grid**2:
-        problems.append(f"{tokens}: the mlp connector has one a patch, {grid**2}")
-    if connector.kind == "average_pool" and (
-        side**2 != connector.tokens or grid % side
-    ):
-        problems.append(
-            f"{tokens}: average_pool needs the square of a number that divides the "
-            f"encoder's grid of {grid} x {grid} patches"
-        )
-    return problems
-
-
 def _decoder_problems(model: Model) -> list[str]:
     decoder = model.decoder
     problems = divides(
@@ -149,14 +128,54 @@ def _rope_problems(decoder: Decoder) -> list[str]:
     return problems
 
 
+def tiling_problems(preprocessing: Preprocessing) -> list[str]:
+    """Of grids, and of their fit to a tiling."""
+    tiling, grids = preprocessing.tiling, preprocessing.grids
+    if tiling not in config_lib.TILINGS:
+        allowed = ", ".join(config_lib.TILINGS)
+        return [f"model.preprocessing.tiling={tiling!r}: must be one of {allowed}"]
+    field = f"model.preprocessing.grids={grids}"
+    if tiling == "none" and grids:
+        return [f"{field}: must be empty with model.preprocessing.tiling='none'"]
+    pairs = all(len(grid) == 2 and min(grid) >= 1 for grid in grids)
+    if not pairs or len(set(grids)) < len(grids):
+        return [f"{field}: must be pairs of rows and columns from 1 on, each different"]
+    square = all(rows == columns for rows, columns in grids)
+    if tiling == "mm1" and (len(grids) > 1 or not square):
+        return [f"{field}: the mm1 tiling has one grid of as many rows as columns"]
+    return []
+
+
+def _moe_problems(model: Model) -> list[str]:
+    moe, name = model.decoder.moe, "model.decoder.moe"
+    if not moe.experts:
+        return []
+    problems = []
+    if moe.top_k > moe.experts:
+        problems.append(
+            f"{name}.top_k={moe.top_k}: must not exceed {name}.experts={moe.experts}"
+        )
+    if moe.every > model.decoder.layers:
+        problems.append(
+            f"{name}.every={moe.every}: must not exceed model.decoder.layers="
+            f"{model.decoder.layers}, or no layer has experts"
+        )
+    return problems
+
+
 def _row_problems(model: Model, row_tokens: int) -> list[str]:
     problems = divides(
         "model.loss_chunk", min(model.loss_chunk, row_tokens),
         "data.row_tokens", row_tokens,
     )  # fmt: skip
-    if row_tokens < model.connector.tokens + 2:
+    if tiling_problems(model.preprocessing):
+        return problems
+    crops = config_lib.most_crops(model)
+    tokens = crops * model.connector.tokens
+    if row_tokens < tokens + 2:
+        of = f" ({crops} crops)" if crops > 1 else ""
         problems.append(
-            f"data.row_tokens={row_tokens}: must hold an image of "
-            f"{model.connector.tokens} tokens and 2 more"
+            f"data.row_tokens={row_tokens}: must hold an image of {tokens} tokens{of} "
+            "and 2 more"
         )
     return problems

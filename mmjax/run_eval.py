@@ -13,6 +13,7 @@ from jax.experimental import multihost_utils
 from data_pipelines import materialize, paths
 from data_pipelines import pipeline as pipelines
 from data_pipelines.records import Text
+from mmjax import config as config_lib
 from mmjax import generate, metrics, report, run_setup, sharding, step
 from mmjax.batch import PAD_SEGMENT, Batch, Share
 from mmjax.config import Source
@@ -96,6 +97,7 @@ def answers(evaluation: Evaluation, params: Any) -> dict[str, questions.Score]:
         zip(stream.batches(), documents),
         stream.pipeline.kind,
         evaluation.run.config.model.connector.tokens,
+        config_lib.most_crops(evaluation.run.config.model),
     )
 
 
@@ -112,7 +114,10 @@ def captions(evaluation: Evaluation, params: Any, count: int) -> list[Sample]:
     )
     mesh = run.mesh.shape
     batch = generate.pad(
-        prompts, mesh["data"], mesh["fsdp"], mesh["fsdp"] * mesh["tensor"]
+        prompts,
+        mesh["data"] * mesh["expert"],
+        mesh["fsdp"],
+        mesh["fsdp"] * mesh["tensor"],
     )
     lengths_ZR = (np.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum(-1)
     room = config.data.row_tokens - int(lengths_ZR.max())

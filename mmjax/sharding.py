@@ -1,8 +1,9 @@
 """Where every array lives: the mesh, the table of parameter layouts, and batches.
 
-Mesh axes: `data` (pool groups), `fsdp` (rows of a group, slices of weights) and
-`tensor` (heads, hidden units, vocabulary). Image slots lie over `fsdp` and `tensor`, so
-the encoder is data-parallel on all devices and its weights are sliced over both.
+Mesh axes: `data` (pool groups), `fsdp` (rows of a group, slices of weights), `tensor`
+(heads, hidden units, vocabulary) and `expert` (experts; for all else more of `data`).
+Image slots lie over `fsdp` and `tensor`, so the encoder is data-parallel on all devices
+and its weights are sliced over both.
 """
 
 import math
@@ -17,11 +18,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from mmjax import config as config_lib
 from mmjax.batch import Batch, Share
 from mmjax.config import Config
+from mmjax.models import layers
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "tensor", "expert")
 REPLICATED = PartitionSpec()
-ROWS = PartitionSpec("data", "fsdp")
-SLOTS = PartitionSpec("data", ("fsdp", "tensor"))
+ROWS = PartitionSpec(layers.GROUPS, "fsdp")
+SLOTS = PartitionSpec(layers.GROUPS, ("fsdp", "tensor"))
 P = PartitionSpec
 _ALL = ("fsdp", "tensor")  # order matters: the last is dropped first
 _LAYER = r"decoder/(blocks|(blocks|rest)/layer\d+)"  # `config.layer_stacks`
@@ -48,6 +50,12 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
         rf"{_LAYER}/mlp/down/kernel",  # [L, F, D]
         (P(None, "tensor", "fsdp"), P(None, ("tensor", "fsdp"), None)),
     ),
+    (rf"{_LAYER}/moe/router/kernel", (REPLICATED,)),  # [L, D, X]
+    (
+        rf"{_LAYER}/moe/(gate|up)/kernel",  # [L, X, D, F]
+        (P(None, "expert", "fsdp", "tensor"),),
+    ),
+    (rf"{_LAYER}/moe/down/kernel", (P(None, "expert", "tensor", "fsdp"),)),
     (
         r"(vit|second_vit|connector)/blocks/attention/(query|key|value)/kernel",
         (P(None, _ALL, None, None),),  # [L, E, N, H]
@@ -60,7 +68,25 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
         r"(vit|second_vit|connector)/blocks/mlp/(gate|up|down)/kernel",
         (P(None, _ALL, None),),
     ),
-    (r"connector/(project|mlp/up|mlp/down)/kernel", (P(_ALL, None),)),
+    (r"connector/(project|mlp/\w+)/kernel", (P(_ALL, None),)),
+    (
+        r"connector/blocks/layer_\d+/(attention|cross)/(query|key|value)/kernel",
+        (P(None, _ALL, None, None),),  # [L, E, N, H]
+    ),
+    (
+        r"connector/blocks/layer_\d+/(attention|cross)/out/kernel",  # [L, N, H, E]
+        (P(None, _ALL, None, None), P(None, None, None, _ALL)),
+    ),
+    (r"connector/blocks/layer_\d+/mlp/(up|down)/kernel", (P(None, _ALL, None),)),
+    (r"connector/entry/(expand|squeeze|excite|out|shortcut)/kernel", (P(_ALL, None),)),
+    (
+        r"connector/(before|after)/(expand|squeeze|excite|out)/kernel",  # [L, E, E]
+        (P(None, _ALL, None),),
+    ),
+    (
+        r"connector/positions|connector/(entry|before|after)/depthwise/kernel",
+        (REPLICATED,),
+    ),
     (r"(vit|second_vit)/(patch_embed/kernel|positions)", (REPLICATED,)),
     (r"(vit|second_vit)/(class_token|class_position|registers)", (REPLICATED,)),
     (r"connector/queries", (REPLICATED,)),
@@ -71,7 +97,7 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
 
 def make_mesh(mesh: config_lib.Mesh, devices: Sequence[Any] | None = None) -> Mesh:
     """The device mesh of a resolved `config.mesh` (no axis is -1)."""
-    shape = (mesh.data, mesh.fsdp, mesh.tensor)
+    shape = (mesh.data, mesh.fsdp, mesh.tensor, mesh.expert)
     axis_types = (AxisType.Auto,) * len(AXES)
     return jax.make_mesh(shape, AXES, axis_types=axis_types, devices=devices)
 
@@ -147,7 +173,7 @@ def _aligned(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
 
 
 def batch_shardings(mesh: Mesh) -> Batch:
-    """A `Batch` of shardings: rows over (data, fsdp), slots over all three axes."""
+    """A `Batch` of shardings: rows over groups and fsdp, slots over all axes."""
     shardings: list[Any] = [
         NamedSharding(mesh, _batch_spec(name)) for name in Batch._fields
     ]

@@ -19,6 +19,7 @@ from mmjax.config import Config
 from mmjax.models.vlm import Model
 from mmjax.ops import cross_entropy
 from mmjax.ops.cross_entropy import TokenLoss
+from mmjax.ops.moe import RouterSums
 
 Metrics = dict[str, Array]
 TrainStep = Callable[["State", Batch], tuple["State", Metrics]]
@@ -38,6 +39,7 @@ class Sums(NamedTuple):
     loss_S: Float32[Array, " S"]  # nats, of the loss tokens of each source
     tokens_S: Int32[Array, " S"]  # loss tokens of each source
     z_loss: Float32[Array, ""]  # squared log-partitions of the loss tokens
+    router: RouterSums | None = None  # of layers with experts
 
 
 def learning_rate(config: Config) -> optim.Schedule:
@@ -102,7 +104,10 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
     `loss_sum_by_source`, `loss_tokens_by_source` (S, sources of the config),
     `z_loss_sum`, `grad_norm` (before clipping, of trainable parameters), `param_norm`,
     `learning_rate`, and the counts `images`, `slots`, `tokens` (not padding) and
-    `positions`. Nothing that is not finite is skipped or hidden: it shows in them.
+    `positions`; of layers with experts, in their order, sums over tokens:
+    `router_balance_by_layer`, `router_z_by_layer`, `router_dropped_by_layer` and
+    `router_load_by_layer` ([L, X], choices of each expert). Nothing that is not finite
+    is skipped or hidden: it shows in them.
     """
     placed = jax.tree.map(lambda x: x.sharding, abstract_state(model, config, mesh))
     gradients = _make_gradients(model, config, mesh)
@@ -122,6 +127,7 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
             "param_norm": optax.global_norm(params),
             "learning_rate": rate(state.step),
             **_counts(batch),
+            **_of_routers(sums.router),
         }
         return State(state.step + 1, params, opt_state), metrics
 
@@ -143,22 +149,43 @@ def _counts(batch: Batch) -> Metrics:
     }
 
 
+def _of_routers(sums: RouterSums | None) -> Metrics:
+    if sums is None:
+        return {}
+    return {
+        "router_balance_by_layer": sums.balance_L,
+        "router_z_by_layer": sums.z_L,
+        "router_dropped_by_layer": sums.dropped_L,
+        "router_load_by_layer": sums.load_LX,
+    }
+
+
 def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
     """(trainable, frozen, batch) -> (gradients of the mean loss, sums) of a batch."""
     sources, accumulate = len(config.data.sources), config.optim.accumulate
+    moe = config.model.decoder.moe
 
-    def loss(trainable, frozen, batch: Batch, count: Scalar) -> tuple[Scalar, Sums]:
-        losses = token_losses(model, config, optim.merge(trainable, frozen), batch)
-        sums = add_up(losses, batch, sources)
+    def loss(trainable, frozen, batch: Batch, counts) -> tuple[Scalar, Sums]:
+        params = optim.merge(trainable, frozen)
+        losses, router = token_losses(model, config, params, batch)
+        sums = add_up(losses, batch, sources)._replace(router=router)
         z_loss = config.model.z_loss * sums.z_loss
-        return (sums.loss_S.sum() + z_loss) / jnp.maximum(count, 1), sums
+        total = (sums.loss_S.sum() + z_loss) / jnp.maximum(counts["loss"], 1)
+        if router is not None:  # a mean over tokens, a sum over layers
+            balance = moe.balance_loss * router.balance_L.sum()
+            spread = moe.z_loss * router.z_L.sum()
+            total += (balance + spread) / jnp.maximum(counts["tokens"], 1)
+        return total, sums
 
     def gradients(trainable, frozen, batch: Batch) -> tuple[Any, Sums]:
         placed = sharding.state_shardings(trainable, mesh)
-        count = jnp.asarray(batch.loss_mask_ZRT).sum()
+        counts = {
+            "loss": jnp.asarray(batch.loss_mask_ZRT).sum(),
+            "tokens": (jnp.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum(),
+        }
 
         def of(part: Batch) -> tuple[Any, Sums]:
-            grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, count)
+            grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, counts)
             return jax.lax.with_sharding_constraint(grads, placed), sums
 
         if accumulate == 1:
@@ -187,16 +214,19 @@ def microbatches(batch: Batch, count: int) -> Batch:
     )
 
 
-def token_losses(model: Model, config: Config, params: Any, batch: Batch) -> TokenLoss:
-    """The loss of every position, counted or not."""
+def token_losses(
+    model: Model, config: Config, params: Any, batch: Batch
+) -> tuple[TokenLoss, RouterSums | None]:
+    """The loss of every position, counted or not, and what the routers did."""
     outputs = model.apply(params, batch)
-    return cross_entropy.chunked(
+    losses = cross_entropy.chunked(
         outputs.hidden_ZRTD,
         outputs.unembed_DV,
         jnp.asarray(batch.targets_ZRT),
         config.model.loss_chunk,
         config.model.decoder.logit_softcap,
     )
+    return losses, outputs.router
 
 
 def add_up(losses: TokenLoss, batch: Batch, sources: int) -> Sums:
@@ -221,7 +251,7 @@ def make_eval_step(model: Model, config: Config, mesh: Mesh) -> Any:
 
     def eval_step(params: Any, batch: Batch) -> TokenLoss:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return token_losses(model, config, params, batch)
+            return token_losses(model, config, params, batch)[0]
 
     return jax.jit(
         eval_step,

@@ -5,8 +5,8 @@ import math
 import re
 
 from mmjax import config as config_lib
-from mmjax import model_rules
-from mmjax.config import Config, Mesh, Optim
+from mmjax import connector_rules, model_rules
+from mmjax.config import MOE_BACKENDS, Config, Mesh, Optim
 from mmjax.model_rules import divides
 
 
@@ -16,6 +16,8 @@ def validate(config: Config) -> None:
         *_number_problems(config),
         *_choice_problems(config),
         *model_rules.problems(config.model, config.data.row_tokens),
+        *connector_rules.problems(config.model),
+        *_slot_problems(config),
         *_mixture_problems(config),
         *_layout_problems(config),
         *_pattern_problems(config.optim),
@@ -25,6 +27,7 @@ def validate(config: Config) -> None:
 
 
 MAY_BE_ZERO = {
+    "model.connector.mlp_expand",
     "config.seed", "config.max_hours", "model.z_loss", "data.seed",
     "model.decoder.query_scale", "model.decoder.attention_softcap",
     "model.decoder.logit_softcap", "model.decoder.window",
@@ -32,6 +35,8 @@ MAY_BE_ZERO = {
     "data.pool_capacity", "data.max_images_per_row", "data.workers",
     "data.max_bad_share", "data.sample_world.seed", "optim.warmup_steps",
     "optim.weight_decay", "optim.final_lr_ratio", "optim.b1", "optim.b2",
+    "model.decoder.moe.experts", "model.decoder.moe.capacity_factor",
+    "model.decoder.moe.balance_loss", "model.decoder.moe.z_loss",
     "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
     *(f"model.{vit}.{field}" for vit in ("vit", "second_vit")
       for field in ("layer_scale", "registers", "position_grid")),
@@ -65,7 +70,7 @@ def _number_problems(config: Config) -> list[str]:
         value = config.data.max_bad_share
         problems.append(f"data.max_bad_share={value:g}: must be at most 1")
     mesh = config.mesh
-    if (mesh.data, mesh.fsdp, mesh.tensor).count(-1) > 1:
+    if dataclasses.astuple(mesh).count(-1) > 1:
         problems.append("mesh: at most one axis may be -1")
     return problems
 
@@ -81,9 +86,20 @@ def _choice_problems(config: Config) -> list[str]:
             model.decoder.rope_scaling.kind,
             config_lib.ROPE_SCALINGS,
         ),
+        ("model.decoder.moe.backend", model.decoder.moe.backend, MOE_BACKENDS),
         ("model.connector.kind", model.connector.kind, config_lib.CONNECTORS),
         ("model.attention", model.attention, config_lib.ATTENTIONS),
         ("model.dtype", model.dtype, config_lib.DTYPES),
+        (
+            "model.preprocessing.resize",
+            model.preprocessing.resize,
+            config_lib.IMAGE_RESIZES,
+        ),
+        (
+            "model.preprocessing.interpolation",
+            model.preprocessing.interpolation,
+            config_lib.INTERPOLATIONS,
+        ),
         ("mixture.unit", config.mixture.unit, config_lib.UNITS),
         ("data.on_bad_record", config.data.on_bad_record, config_lib.BAD_RECORDS),
     ]
@@ -144,6 +160,23 @@ def weights_problem(weights: tuple[int, ...], names: list[str]) -> str:
     return ""
 
 
+def _slot_problems(config: Config) -> list[str]:
+    """Limits of image slots that one image, with all of its crops, would exceed."""
+    preprocessing, data = config.model.preprocessing, config.data
+    if model_rules.tiling_problems(preprocessing):
+        return []
+    crops = config_lib.most_crops(config.model)
+    limits = {
+        "data.max_images_per_row": data.max_images_per_row,
+        "data.pool_capacity": data.pool_capacity,
+    }
+    return [
+        f"{name}={limit}: must be 0 or at least {crops}, the crops of an image"
+        for name, limit in limits.items()
+        if 0 < limit < crops
+    ]
+
+
 def _layout_problems(config: Config) -> list[str]:
     data, mesh, decoder = config.data, config.mesh, config.model.decoder
     problems = divides(
@@ -158,9 +191,10 @@ def _layout_problems(config: Config) -> list[str]:
         "data.pool_capacity", data.pool_capacity,
     )  # fmt: skip
     micro = groups // max(1, config.optim.accumulate)
-    if mesh.data > 0:
+    if mesh.data > 0 and mesh.expert > 0:
+        axes = "mesh.data" if mesh.expert == 1 else "mesh.data * mesh.expert"
         problems += divides(
-            "mesh.data", mesh.data, "pool groups of a microbatch", micro
+            axes, mesh.data * mesh.expert, "pool groups of a microbatch", micro
         )
     if mesh.fsdp > 0:
         problems += divides(
@@ -177,6 +211,15 @@ def _layout_problems(config: Config) -> list[str]:
             problems += divides(
                 "mesh.tensor", mesh.tensor, f"model.decoder.{name}", size
             )
+    if mesh.expert > 1:
+        experts = decoder.moe.experts
+        problems += divides(
+            "mesh.expert", mesh.expert, "model.decoder.moe.experts", experts
+        )
+        if not experts:
+            problems.append(
+                f"mesh.expert={mesh.expert}: must be 1, as the decoder has no experts"
+            )
     return problems
 
 
@@ -187,13 +230,13 @@ def resolve_mesh(config: Config, devices: int) -> Mesh:
     breaks a rule of `validate`.
     """
     mesh = config.mesh
-    sizes = [mesh.data, mesh.fsdp, mesh.tensor]
+    sizes = dataclasses.astuple(mesh)
     known = math.prod(size for size in sizes if size > 0)
     sizes = [devices // known if size == -1 else size for size in sizes]
     if math.prod(sizes) != devices:
         raise ValueError(
-            f"mesh: data={mesh.data} x fsdp={mesh.fsdp} x tensor={mesh.tensor} must "
-            f"multiply to the {devices} devices"
+            f"mesh: data={mesh.data} x fsdp={mesh.fsdp} x tensor={mesh.tensor} x "
+            f"expert={mesh.expert} must multiply to the {devices} devices"
         )
     resolved = Mesh(*sizes)
     problems = _layout_problems(dataclasses.replace(config, mesh=resolved))

@@ -5,6 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import jaxprs
 import numpy as np
 import pytest
 
@@ -37,7 +38,9 @@ def tiny(kind="perceiver", **kwargs):
             remat="none",
         ),
         connector=config.Connector(
-            kind=kind, tokens=16 if kind == "mlp" else 4, depth=2, heads=2
+            kind=kind, tokens=16 if kind in ("linear", "mlp") else 4, depth=2, heads=2,
+            c_abstractor=config.CAbstractor(width=8, depth=2),
+            qformer=config.QFormer(width=8, layers=4, heads=2, mlp_width=20),
         ),
         decoder=config.Decoder(
             vocab_size=40, width=16, layers=2, heads=4, kv_heads=2, head_size=6,
@@ -69,28 +72,20 @@ def traced(model, frozen=()):
     step = jax.make_jaxpr(jax.value_and_grad(loss))(trainable, fixed)
     # The unmasked reference multiplies all pairs of a row.
     done = flops.Work(slots, rows * tokens, *[rows * tokens * tokens] * 2)
-    return count(step.jaxpr), flops.step(model, done, set(trainable))
+    return jaxprs.flops(step.jaxpr), flops.step(model, done, set(trainable))
 
 
-def count(jaxpr):
-    """FLOPs of all dot_generals of a jaxpr, those of a scan once an iteration."""
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            inner = math.prod(shape[axis] for axis in contracted)
-            total += 2 * inner * math.prod(equation.outvars[0].aval.shape)
-        times = equation.params.get("length", 1)
-        for value in equation.params.values():
-            inside = getattr(value, "jaxpr", value)
-            if hasattr(inside, "eqns"):
-                total += times * count(inside)
-    return total
+@pytest.mark.parametrize("frozen", [(), ("decoder/blocks/layer1/moe/up", "vit/")])
+def test_of_experts_those_count_that_a_token_goes_to(frozen):
+    model = tiny(moe=config.Moe(experts=5))
+    model.decoder.layers = 5
+    seen, counted = traced(model, frozen)
+    assert sum(counted.values()) == seen
 
 
-@pytest.mark.parametrize("kind", config.CONNECTORS)
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "tied"), [("mlp", True), *((kind, False) for kind in config.CONNECTORS)]
+)
 def test_a_trained_step_counts_exactly_its_matrix_products(kind, tied):
     seen, counted = traced(tiny(kind, tied_embeddings=tied))
     assert sum(counted.values()) == seen

@@ -175,3 +175,35 @@ def test_durations_have_two_units():
     assert [metrics.clock(s) for s in (7, 306, 11040, 93600)] == [
         "7s", "5m06s", "3h04m", "1d02h",
     ]  # fmt: skip
+
+
+def routed(seed):
+    """What a step of a model with two layers of three experts measures besides."""
+    load = [[8, 4, 0], [4, 4, 4]] if seed % 2 else [[4, 4, 4], [6, 6, 0]]
+    return step(seed) | {
+        "router_balance_by_layer": np.array([95.0, 190.0], np.float32),
+        "router_z_by_layer": np.array([9.5, 0.0], np.float32),
+        "router_dropped_by_layer": np.array([3, 0], np.int32),
+        "router_load_by_layer": np.array(load, np.int32),
+    }
+
+
+def test_routers_are_told_by_layer_and_as_shares():
+    sums = metrics.add(metrics.add({}, routed(1)), routed(2))
+    record = metrics.summary(json.loads(json.dumps(sums)), SOURCES)
+    assert record["balance_loss"] == pytest.approx(1.5)  # of 1 and 2, a token
+    assert record["router_z_loss"] == pytest.approx(0.05)
+    assert record["dropped_share"] == pytest.approx(6 / 48)
+    loads = {k: v for k, v in record.items() if k.startswith(metrics.LOAD)}
+    assert loads == pytest.approx(
+        {
+            "expert_load/layer1/min": 0.5,  # 4 of an even 8
+            "expert_load/layer1/max": 1.5,
+            "expert_load/layer2/min": 0.5,
+            "expert_load/layer2/max": 1.25,
+        }
+    )
+    line = metrics.progress_line(1, 2, record, SOURCES)
+    assert "balance 1.50, dropped 12.5%, experts 0.50 to 1.50 of even" in line
+    dense = metrics.progress_line(1, 2, metrics.summary(total([1]), SOURCES), SOURCES)
+    assert "balance" not in dense

@@ -29,9 +29,10 @@ def _quick_compilation():
         yield
 
 
-def abstract_mesh(data: int, fsdp: int, tensor: int) -> AbstractMesh:
+def abstract_mesh(data: int, fsdp: int, tensor: int, expert: int = 1) -> AbstractMesh:
     """A mesh of devices that needn't exist."""
-    return AbstractMesh((data, fsdp, tensor), sharding.AXES, (AxisType.Auto,) * 3)
+    sizes = (data, fsdp, tensor, expert)
+    return AbstractMesh(sizes, sharding.AXES, (AxisType.Auto,) * len(sizes))
 
 
 def read_config(path: pathlib.Path) -> config_lib.Config:
@@ -68,8 +69,14 @@ def every_config() -> dict[str, config_lib.Config]:
         post_norms=True,
     )  # fmt: skip
     configs["two encoders"] = two_encoders()
+    configs["deep"] = synthetic.config()
+    configs["deep"].model.connector = config_lib.Connector(
+        kind="mlp", tokens=4, mlp_depth=3, prenorm=True
+    )
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
+    configs["experts"] = synthetic.config()
+    configs["experts"].model.decoder.moe = config_lib.Moe(experts=4)
     return configs
 
 
@@ -167,7 +174,9 @@ def test_a_batch_reaches_the_devices_unchanged(shape):
 def test_slots_lie_over_all_axes_and_rows_over_two():
     mesh = synthetic.mesh((2, 2, 2))
     shardings = sharding.batch_shardings(mesh)
-    assert shardings.pixels_ZChwc == NamedSharding(mesh, P("data", ("fsdp", "tensor")))
+    assert shardings.pixels_ZChwc == NamedSharding(
+        mesh, P(("data", "expert"), ("fsdp", "tensor"))
+    )
     assert shardings.real_ZC.shard_shape((4, 8)) == (2, 2)
     assert shardings.tokens_ZRT.shard_shape((4, 2, 16)) == (2, 1, 16)
 

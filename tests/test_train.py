@@ -67,7 +67,12 @@ def test_a_run_leaves_curves_checkpoints_summary_and_report(finished):
     page = (finished / "report.html").read_text()
     assert "<svg" in page
     resolved = json.loads((finished / "config.json").read_text())
-    assert resolved["config"]["mesh"] == {"data": 1, "fsdp": 8, "tensor": 1}
+    assert resolved["config"]["mesh"] == {
+        "data": 1,
+        "fsdp": 8,
+        "tensor": 1,
+        "expert": 1,
+    }
     assert resolved["config"]["data"]["pool_capacity"] > 0
     assert resolved["versions"]["jax"] == jax.__version__
 

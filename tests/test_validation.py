@@ -32,7 +32,7 @@ def test_the_default_config_is_valid():
         ("optim__peak_lr", -1.0, "optim.peak_lr=-1.0: must be positive"),
         ("model__z_loss", -1e-4, "model.z_loss=-0.0001: must not be negative"),
         ("mesh__data", 0, "mesh.data=0"),
-        ("model__connector__kind", "resampler", "one of average_pool, mlp, perceiver"),
+        ("model__connector__kind", "resampler", "one of average_pool, c_abs"),
         ("model__dtype", "float16", "model.dtype='float16'"),
         ("model__vit__patch_size", 15, "must divide model.vit.image_size=378"),
         ("model__vit__width", 1278, "must be a multiple of 4"),
@@ -60,6 +60,23 @@ def test_the_default_config_is_valid():
         ("model__decoder__rope_scaling__factor", 0.5, "factor=0.5: must be at least 1"),
         ("model__decoder__rope_scaling__slow", 4.0, "slow=4.0: must be less than"),
         ("data__row_tokens", 100, "must hold an image of 144 tokens"),
+        ("model__preprocessing__resize", "stretch", "one of warp, crop, letterbox"),
+        ("model__preprocessing__interpolation", "cubic", "one of area, bicubic"),
+        ("model__preprocessing__tiling", "2x2", "'2x2': must be one of none, mm1, any"),
+        ("model__preprocessing__grids", ((2, 2),), "must be empty with model.prepro"),
+        ("model__decoder__moe__experts", 1, "moe.top_k=2: must not exceed"),
+        (
+            "model__decoder__moe__every",
+            0,
+            "model.decoder.moe.every=0: must be positive",
+        ),
+        ("model__decoder__moe__backend", "loop", "one of blocked, ragged_dot"),
+        ("mesh__expert", 0, "mesh.expert=0: must be positive"),
+        (
+            "model__decoder__moe",
+            config_lib.Moe(experts=8, every=33),
+            "model.decoder.moe.every=33: must not exceed model.decoder.layers=32",
+        ),
         ("model__loss_chunk", 500, "model.loss_chunk=500: must divide"),
         ("data__rows_per_pool", 15, "must divide data.rows_per_batch=512"),
         ("data__pool_capacity", 100, "must divide data.pool_capacity=100"),
@@ -107,11 +124,40 @@ def test_a_second_encoder_has_the_grid_of_the_first_and_obeys_the_same_rules():
 
 
 @pytest.mark.parametrize(
-    ("kind", "tokens"), [("mlp", 144), ("average_pool", 143), ("average_pool", 144)]
+    ("kind", "tokens"), [("mlp", 144), ("average_pool", 143), ("pixel_shuffle", 144)]
 )
 def test_a_connector_says_how_many_tokens_it_can_make(kind, tokens):
     message = broken(model__connector__kind=kind, model__connector__tokens=tokens)
     assert f"model.connector.tokens={tokens}" in message
+
+
+@pytest.mark.parametrize(
+    ("tiling", "grids", "says"),
+    [
+        ("anyres", ((1, 2), (0, 1)), "grids=((1, 2), (0, 1)): must be pairs of rows"),
+        ("anyres", ((1, 2, 3),), "must be pairs of rows and columns from 1 on"),
+        ("anyres", ((1, 2), (1, 2)), "each different"),
+        ("mm1", ((1, 2),), "grids=((1, 2),): the mm1 tiling has one grid of as many"),
+        ("mm1", ((2, 2), (3, 3)), "the mm1 tiling has one grid of as many"),
+    ],
+)
+def test_grids_that_a_tiling_cannot_have_are_refused(tiling, grids, says):
+    preprocessing = config_lib.Preprocessing(tiling=tiling, grids=grids)
+    message = broken(model__preprocessing=preprocessing)
+    assert says in message
+
+
+def test_an_image_of_all_its_crops_must_fit_a_row_and_its_slots():
+    preprocessing = config_lib.Preprocessing(tiling="mm1", grids=((4, 4),))
+    message = broken(
+        model__preprocessing=preprocessing, data__row_tokens=2048,
+        data__max_images_per_row=16, data__pool_capacity=16,
+    )  # fmt: skip
+    assert message.splitlines() == [
+        "data.row_tokens=2048: must hold an image of 2448 tokens (17 crops) and 2 more",
+        "data.max_images_per_row=16: must be 0 or at least 17, the crops of an image",
+        "data.pool_capacity=16: must be 0 or at least 17, the crops of an image",
+    ]
 
 
 def test_the_schedule_must_ascend():
@@ -131,6 +177,14 @@ def test_a_mesh_takes_all_remaining_devices():
     assert (mesh.data, mesh.fsdp, mesh.tensor) == (4, 2, 2)
 
 
+def test_the_expert_axis_divides_the_experts():
+    config = config_lib.Config(mesh=config_lib.Mesh(data=1, expert=-1))
+    config.model.decoder.moe.experts = 6
+    assert validation.resolve_mesh(config, 2).expert == 2
+    with pytest.raises(ValueError, match=r"mesh.expert=4: must divide .*experts=6"):
+        validation.resolve_mesh(config, 4)
+
+
 @pytest.mark.parametrize(
     ("mesh", "devices", "says"),
     [
@@ -138,6 +192,12 @@ def test_a_mesh_takes_all_remaining_devices():
         (config_lib.Mesh(data=64), 64, "must divide pool groups of a microbatch=32"),
         (config_lib.Mesh(data=1, fsdp=32), 32, "must divide data.rows_per_pool=16"),
         (config_lib.Mesh(data=1, tensor=-1), 8, "mesh.tensor=8: must divide"),
+        (config_lib.Mesh(data=1, expert=8), 8, "must be 1, as the decoder has no"),
+        (
+            config_lib.Mesh(data=16, expert=4),
+            64,
+            "mesh.data * mesh.expert=64: must divide pool groups of a microbatch=32",
+        ),
     ],
 )
 def test_a_mesh_that_does_not_divide_is_refused_by_name(mesh, devices, says):

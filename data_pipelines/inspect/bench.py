@@ -66,19 +66,20 @@ def measure(open_pipeline: Callable[[], Pipeline], batches: int) -> Measured:
             f"--batches={batches}: the run has {opened.steps} (config.steps), and the "
             "first is made before the clock starts"
         )
-    images = tokens = array_bytes = 0
+    tokens = array_bytes = 0
     began = _now()
     made = opened.batches(0, min(opened.steps, 2 * batches + _AHEAD))
     with contextlib.closing(made):
         next(made)
         first, began = _since(began).wall, _now()
         for batch in itertools.islice(made, batches):
-            images += int(batch.real_ZC.sum())
             tokens += int((batch.segments_ZRT > 0).sum())
             array_bytes += sum(array.nbytes for array in batch)
         spent = _since(began)
     memory = _memory()
-    documents, encoded = _encoded(opened, range(1, batches + 1))
+    steps = range(1, batches + 1)
+    documents, encoded = _encoded(opened, steps)
+    images = sum(int(opened.plan.step_counts(n)["images"].sum()) for n in steps)
     held = Made(documents, images, tokens, array_bytes, encoded)
     return Measured(opening, first, batches, spent, held, memory)
 

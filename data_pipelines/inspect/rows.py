@@ -7,7 +7,7 @@ has loss.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,8 @@ class Picture(NamedTuple):
     slot: int
     start: int  # positions [start, stop) of the chunk
     stop: int
+    crop: int = 0  # place among the crops of its image; 0: the whole image
+    crops: int = 1  # of its image
 
 
 class Chunk(NamedTuple):
@@ -113,16 +115,19 @@ def _row(
     documents: tuple[tuple[int, int], ...],
 ) -> Row:
     segments = batch.segments_ZRT[place]
+    number = place[0] * config.data.rows_per_pool + place[1]
+    crops = opened.image_crops(step, number)
     chunks = []
     for segment in range(1, int(segments.max()) + 1):
         source, document = documents[segment - 1]
         entries = chunk_entries(
-            batch, place, segment, config.model.connector.tokens, opened.tokenizer
-        )
+            batch, place, segment, config.model.connector.tokens, opened.tokenizer,
+            crops[segment - 1],
+        )  # fmt: skip
         kind = opened.kind(source, document)
         length = int((segments == segment).sum())
         chunks.append(Chunk(segment, document, kind, tuple(entries), length))
-    pictures = {e[:2] for c in chunks for e in c.entries if isinstance(e, Picture)}
+    pictures = [e for c in chunks for e in c.entries if isinstance(e, Picture)]
     used = int((segments != PAD_SEGMENT).sum())
     return Row(
         step,
@@ -132,7 +137,7 @@ def _row(
         used,
         len(segments) - used,
         int(batch.loss_mask_ZRT[place].sum()),
-        len(pictures),
+        sum(picture.crop == 0 for picture in pictures),
     )
 
 
@@ -142,8 +147,12 @@ def chunk_entries(
     segment: int,
     image_tokens: int,
     tokenizer: Tokenizer,
+    crops: Sequence[int],
 ) -> Iterator[Token | Picture]:
-    """Yields the entries of one segment of the row at `place` (group, row)."""
+    """Yields the entries of one segment of the row at `place` (group, row).
+
+    `crops` are those of each of its images.
+    """
     here = np.flatnonzero(batch.segments_ZRT[place] == segment)
     inputs, targets, loss, image = (
         array[place][here]
@@ -155,11 +164,12 @@ def chunk_entries(
     trained = [False, *loss.tolist()]
     control = (tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.image)
     slots = np.where(image == NO_IMAGE, NO_IMAGE, image // image_tokens).tolist()
+    of_images = ((crop, count) for count in crops for crop in range(count))
     runs = itertools.groupby(range(len(ids)), key=[*slots, NO_IMAGE].__getitem__)
     for slot, run in runs:
         numbers = list(run)
         if slot != NO_IMAGE:
-            yield Picture(place[0], slot, numbers[0], numbers[-1] + 1)
+            yield Picture(place[0], slot, numbers[0], numbers[-1] + 1, *next(of_images))
             continue
         for n in numbers:
             text, is_input = piece(tokenizer, ids[n]), n < len(inputs)

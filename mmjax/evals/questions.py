@@ -47,8 +47,8 @@ class Reply(NamedTuple):
     answer: tuple[int, ...]  # token ids, end of document included
     right: bool
     exchanged_right: bool  # also with the images exchanged
-    images: int
-    changed: int  # images of it in whose place a different one could be put
+    images: int  # crops of its images
+    changed: int  # those of them in whose place one of another image could be put
 
     @property
     def exchanged(self) -> bool:
@@ -61,16 +61,19 @@ def evaluate(
     batches: Iterable[tuple[Batch, Documents]],
     kind_of: Callable[[int, int], str],
     image_tokens: int,
+    crops: int = 1,
 ) -> dict[str, Score]:
     """Score of every type of question, types in alphabetical order.
 
     `kind_of(source, document)` names the type; `image_tokens` is Q, the positions of
-    one image. Batches are global, and all processes call this in step. Documents in
-    which no position counts are left out.
+    one crop, and `crops` how many of them an image has at most. Batches are global, and
+    all processes call this in step. Documents in which no position counts are left out.
     """
     replies: dict[tuple[int, int], Reply] = {}
     for batch, documents in batches:
-        for key, reply in _replies(eval_step, params, batch, documents, image_tokens):
+        for key, reply in _replies(
+            eval_step, params, batch, documents, image_tokens, crops
+        ):
             replies[key] = _join(replies[key], reply) if key in replies else reply
     kinds = collections.defaultdict(list)
     for key, reply in replies.items():
@@ -108,28 +111,31 @@ def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def exchange(
-    pixels_ZChwc: UInt8[Array, "Z C h w c"], real_ZC: Bool[Array, "Z C"]
+    pixels_ZChwc: UInt8[Array, "Z C h w c"],
+    real_ZC: Bool[Array, "Z C"],
+    crops: int = 1,
 ) -> tuple[UInt8[Array, "Z C h w c"], Bool[Array, "Z C"]]:
     """Images moved by half of their group's real slots, and which of them changed.
 
     Half, not one: the neighbour is often an image of the same document. The real slots
     of a group come first. A slot has not changed if its group has no other image or the
-    same image stands there.
+    same image stands there, or if a crop of its own image may: of `crops` in a row.
     """
     count_Z1 = real_ZC.sum(-1, keepdims=True)
     slot_1C = jnp.arange(real_ZC.shape[1])[None]
-    moved_ZC = (slot_1C + jnp.maximum(1, count_Z1 // 2)) % jnp.maximum(1, count_Z1)
+    shift_Z1 = jnp.maximum(1, count_Z1 // 2)
+    moved_ZC = (slot_1C + shift_Z1) % jnp.maximum(1, count_Z1)
+    far_Z1 = (shift_Z1 >= crops) & (count_Z1 - shift_Z1 >= crops)
     from_ZC = jnp.where(real_ZC, moved_ZC, slot_1C)
     other_ZChwc = jax.vmap(lambda pixels, index: pixels[index])(pixels_ZChwc, from_ZC)
-    return other_ZChwc, (other_ZChwc != pixels_ZChwc).any((2, 3, 4))
+    return other_ZChwc, (other_ZChwc != pixels_ZChwc).any((2, 3, 4)) & far_Z1
 
 
-def exchanged(batch: Batch) -> tuple[Batch, Bool[Array, "Z C"]]:
+def exchanged(batch: Batch, crops: int = 1) -> tuple[Batch, Bool[Array, "Z C"]]:
     """The batch after `exchange`, laid out on the devices as it was."""
     layout = getattr(batch.pixels_ZChwc, "sharding", None)
-    other_ZChwc, changed_ZC = jax.jit(exchange, out_shardings=(layout, None))(
-        batch.pixels_ZChwc, batch.real_ZC
-    )
+    moved = jax.jit(exchange, static_argnums=2, out_shardings=(layout, None))
+    other_ZChwc, changed_ZC = moved(batch.pixels_ZChwc, batch.real_ZC, crops)
     return batch._replace(pixels_ZChwc=other_ZChwc), changed_ZC
 
 
@@ -151,9 +157,10 @@ def _replies(
     batch: Batch,
     documents: Documents,
     image_tokens: int,
+    crops: int,
 ) -> Iterable[tuple[tuple[int, int], Reply]]:
     """Yields the reply of every segment of a batch, keyed by its document."""
-    other, changed_ZC = exchanged(batch)
+    other, changed_ZC = exchanged(batch, crops)
     seen = heldout.fetch(
         _Seen(
             eval_step(params, batch).hit_ZRT,

@@ -8,14 +8,17 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mmjax import config
-from mmjax.models import layers
+from mmjax.models import layers, moe
 from mmjax.ops import pointwise, rope
+from mmjax.ops.moe import RouterSums
 
 
 class Turns(NamedTuple):
@@ -46,7 +49,10 @@ class GatedMlp(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention within documents, then the gated MLP, both residual."""
+    """One layer: attention within documents, then the gated MLP, both residual.
+
+    The MLP is a mixture of experts where the place says so; its `RouterSums` come out.
+    """
 
     model: config.Model
     place: int = 0  # in the group of layers that alternate
@@ -69,13 +75,18 @@ class Block(nn.Module):
             added = norm(decoder.width, name="norm_attention_out")(added)
         x = x + added
         normed = norm(decoder.width, name="norm_mlp")(x)
-        added = GatedMlp(
-            decoder.width, decoder.mlp_width, decoder.activation, self.model.dtype,
-            gain, name="mlp",
-        )(normed)  # fmt: skip
+        added, router = self._mlp(gain, normed, segments_ZRT)
         if decoder.post_norms:
             added = norm(decoder.width, name="norm_mlp_out")(added)
-        return x + added, None
+        return x + added, router
+
+    def _mlp(self, gain: float, x: Array, segments_ZRT: Array):
+        """What the MLP or the experts add, and the `RouterSums` of the latter."""
+        decoder, dtype = self.model.decoder, self.model.dtype
+        if config.is_sparse(decoder, self.place):
+            return moe.Experts(decoder, dtype, gain, name="moe")(x, segments_ZRT)
+        sizes = (decoder.width, decoder.mlp_width, decoder.activation)
+        return GatedMlp(*sizes, dtype, gain, name="mlp")(x), None
 
     def _attention(self, gain: float) -> layers.Attention:
         decoder = self.model.decoder
@@ -131,6 +142,22 @@ class Group(nn.Module):
         return x, tuple(outputs)
 
 
+def _in_order(output: Any) -> list[RouterSums]:
+    """The sums of a stack of layers or of groups in order of its sparse layers.
+
+    At most one `RouterSums`, stacked on L.
+    """
+    places = jax.tree.leaves(output, is_leaf=lambda x: isinstance(x, RouterSums))
+    if not places:
+        return []
+
+    def interleaved(*of_place):  # group by group, and in each place by place
+        x = jnp.stack(of_place, axis=1)
+        return x.reshape(-1, *x.shape[2:])
+
+    return [jax.tree.map(interleaved, *places)]
+
+
 class Decoder(nn.Module):
     """Embeds tokens, runs the layers, and owns the table that makes logits."""
 
@@ -177,12 +204,20 @@ class Decoder(nn.Module):
         x_ZRTD: Float[Array, "Z R T D"],
         segments_ZRT: Int[Array, "Z R T"],
         positions_ZRT: Int[Array, "Z R T"],
-    ) -> Float[Array, "Z R T D"]:
-        """Embeddings to hidden states, normed and ready for `unembed`."""
+    ) -> tuple[Float[Array, "Z R T D"], RouterSums | None]:
+        """Embeddings to hidden states, normed and ready for `unembed`.
+
+        And what the routers of sparse layers are judged by, in order of the layers.
+        """
         turns = _turns(self.model.decoder, positions_ZRT)
+        routers = []
         for stack in self.stacks:
-            x_ZRTD, _ = stack(x_ZRTD, segments_ZRT, turns)
-        return self.norm(x_ZRTD)
+            x_ZRTD, output = stack(x_ZRTD, segments_ZRT, turns)
+            routers += _in_order(output)
+        hidden_ZRTD = self.norm(x_ZRTD)
+        if not routers:
+            return hidden_ZRTD, None
+        return hidden_ZRTD, jax.tree.map(lambda *x: jnp.concatenate(x), *routers)
 
     def unembed_table(self) -> Float[Array, "D V"]:
         """What hidden states are multiplied by for logits, float32.

@@ -30,6 +30,8 @@ REMATS: dict[str, Callable | None] = {
     "full": _policies.nothing_saveable,
 }
 
+GROUPS = ("data", "expert")  # the mesh axes that pool groups lie over
+
 
 def fan_in(inputs: int, gain: float = 1.0) -> Callable:
     """Truncated normal of standard deviation gain / sqrt(inputs)."""
@@ -68,16 +70,23 @@ def pin(x: Array, *axes: str | tuple[str, ...] | None) -> Array:
 
     Mesh axes that don't divide their dimension are left out.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
+    if jax.sharding.get_abstract_mesh().empty:
         return x
+    return jax.lax.with_sharding_constraint(x, fitting(x.shape, *axes))
+
+
+def fitting(
+    shape: tuple[int, ...], *axes: str | tuple[str, ...] | None
+) -> PartitionSpec:
+    """The spec of these mesh axes, without those that don't divide their dimension."""
+    mesh = jax.sharding.get_abstract_mesh()
 
     def divides(axis: str | tuple[str, ...] | None, size: int) -> bool:
         names = axis if isinstance(axis, tuple) else (axis,) if axis else ()
         return size % math.prod(mesh.shape[name] for name in names) == 0
 
-    spec = [axis if divides(axis, size) else None for axis, size in zip(axes, x.shape)]
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
+    spec = [axis if divides(axis, size) else None for axis, size in zip(axes, shape)]
+    return PartitionSpec(*spec)
 
 
 def on_one_device() -> bool:

@@ -113,7 +113,7 @@ class ViT(nn.Module):
         if vit.embedding_norm == "tokens":
             x = norm(vit, "norm_embedding")(x)
         # Every device encodes its own slots: weights come to images, never the reverse.
-        x = layers.pin(x, "data", ("fsdp", "tensor"), None, None)
+        x = layers.pin(x, layers.GROUPS, ("fsdp", "tensor"), None, None)
         seen = () if prefix_ZC is None else (prefix_ZC + x.shape[2] - patches,)
         blocks = layers.stack(
             Block, config.encoder_layers(vit), vit.remat, arguments=len(seen)

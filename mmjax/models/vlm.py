@@ -18,6 +18,7 @@ from mmjax import config
 from mmjax.batch import Batch
 from mmjax.models import connectors, decoder, layers, vit
 from mmjax.ops import splice
+from mmjax.ops.moe import RouterSums
 
 
 class Outputs(NamedTuple):
@@ -25,6 +26,7 @@ class Outputs(NamedTuple):
 
     hidden_ZRTD: Float[Array, "Z R T D"]  # in the dtype of the activations
     unembed_DV: Float[Array, "D V"]  # float32
+    router: RouterSums | None = None  # of layers with experts, in order
 
 
 class Model(NamedTuple):
@@ -47,14 +49,17 @@ class VLM(nn.Module):
         connector = connectors.CONNECTORS[model.connector.kind]
         images_ZCQD = connector(model, name="connector")(features_ZCPE)
         # Every device encodes its own slots; then the group's rows get all of them.
-        images_ZCQD = layers.pin(images_ZCQD, "data", ("fsdp", "tensor"), None, None)
-        images_ZCQD = layers.pin(images_ZCQD, "data", None, None, None)
+        slots = (layers.GROUPS, ("fsdp", "tensor"))
+        images_ZCQD = layers.pin(images_ZCQD, *slots, None, None)
+        images_ZCQD = layers.pin(images_ZCQD, layers.GROUPS, None, None, None)
         language = decoder.Decoder(model, name="decoder")
         x_ZRTD = language.embed(arrays.tokens_ZRT)
         x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT)
-        x_ZRTD = layers.pin(x_ZRTD, "data", "fsdp", None, None)
-        hidden_ZRTD = language(x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT)
-        return Outputs(hidden_ZRTD, language.unembed_table())
+        x_ZRTD = layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None)
+        hidden_ZRTD, router = language(
+            x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT
+        )
+        return Outputs(hidden_ZRTD, language.unembed_table(), router)
 
 
 def build(model: config.Model) -> Model:

@@ -49,7 +49,7 @@ def shapes(name: str) -> dict[str, jax.ShapeDtypeStruct]:
     """The decoder's parameters by path; nothing is computed."""
     small = config.ViT(image_size=28, width=8, layers=1, heads=1, mlp_width=8)
     pool = config.Connector(kind="average_pool", tokens=4)
-    model = config.Model(small, pool, getattr(decoders, name)())
+    model = config.Model(vit=small, connector=pool, decoder=getattr(decoders, name)())
     tree = jax.eval_shape(vlm.build(model).init, jax.random.key(0))
     return optim.flatten({"decoder": tree["decoder"]})
 

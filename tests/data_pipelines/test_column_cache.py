@@ -94,6 +94,13 @@ def test_columns_follow_the_cost_of_images_and_the_wordings(world, tmp_path):
     load(world, tmp_path, choice=Choice(0.5, 0, "captions"))
     load(world, tmp_path, choice=Choice(0.5, 1, "captions"))
     assert len(list(tmp_path.iterdir())) == 4
+    tiled = world.config().model
+    tiled.preprocessing.tiling, tiled.preprocessing.resize = "mm1", "crop"
+    images = load(world, tmp_path, tiled)
+    assert set(images.segment_slots[images.segment_image].tolist()) == {5}
+    tiled.preprocessing.resize = "warp"  # other pixels, the same cost
+    load(world, tmp_path, tiled)
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_columns_follow_the_shards_and_the_tokenizer(world, tmp_path):

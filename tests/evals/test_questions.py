@@ -32,7 +32,8 @@ def tiny() -> tuple[vlm.Model, dict]:
 @jax.jit
 def eval_step(params, batch: Batch) -> cross_entropy.TokenLoss:
     outputs = tiny()[0].apply(params, batch)
-    return cross_entropy.chunked(*outputs, jax.numpy.asarray(batch.targets_ZRT), ROW)
+    targets = jax.numpy.asarray(batch.targets_ZRT)
+    return cross_entropy.chunked(*outputs[:2], targets, ROW)
 
 
 def empty(groups: int, rows: int, slots: int) -> Batch:
@@ -163,6 +164,18 @@ def test_an_image_alone_in_its_group_or_equal_to_its_substitute_counts_as_unchan
         [False] * 4,
         [False, True, False, True],
     ]
+
+
+def test_crops_count_as_changed_only_where_none_of_their_own_image_can_stand():
+    """Images of at most 3 crops: 5 slots move by 2, 6 by 3, 7 by 3 (or 4 back)."""
+    pixels_ZChwc = np.zeros((3, 8, 2, 2, 3), np.uint8)
+    pixels_ZChwc += np.arange(1, 9, dtype=np.uint8)[None, :, None, None, None]
+    real_ZC = np.arange(8) < np.array([[5], [6], [7]])
+    arrays = jax.numpy.asarray(pixels_ZChwc), jax.numpy.asarray(real_ZC)
+    _, changed_ZC = questions.exchange(*arrays, 3)
+    expected = real_ZC & np.array([[False], [True], [True]])
+    np.testing.assert_array_equal(changed_ZC, expected)
+    np.testing.assert_array_equal(questions.exchange(*arrays)[1], real_ZC)
 
 
 def test_images_spread_over_8_devices_are_exchanged_alike_and_stay_spread():

@@ -24,7 +24,7 @@ def hidden(model, params, x, segments=SEGMENTS, positions=POSITIONS):
     module = decoder.Decoder(model)
     segments, positions = jnp.asarray(segments), jnp.asarray(positions)
     apply = jax.jit(module.apply)
-    return apply({"params": params["decoder"]}, x, segments, positions)
+    return apply({"params": params["decoder"]}, x, segments, positions)[0]
 
 
 @pytest.mark.parametrize("backend", attention.BACKENDS)

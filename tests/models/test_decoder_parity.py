@@ -195,7 +195,7 @@ def both(name: str):
 
     def run(params):
         embedded = module.apply({"params": params}, tokens, method="embed")
-        hidden = module.apply({"params": params}, embedded, segments, positions)
+        hidden, _ = module.apply({"params": params}, embedded, segments, positions)
         table = module.apply({"params": params}, method="unembed_table")
         cap = model.decoder.logit_softcap
         losses = cross_entropy.chunked(

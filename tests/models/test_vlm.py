@@ -10,7 +10,7 @@ import synthetic
 from mmjax import config, optim, validation
 from mmjax.batch import Batch
 from mmjax.models import connectors, layers, vlm
-from mmjax.ops import attention, pointwise
+from mmjax.ops import attention, experts, pointwise
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -84,6 +84,7 @@ def test_choices_of_the_config_are_what_exists():
     assert sorted(connectors.CONNECTORS) == sorted(config.CONNECTORS)
     assert sorted(layers.REMATS) == sorted(config.REMATS)
     assert sorted(pointwise.ACTIVATIONS) == sorted(config.ACTIVATIONS)
+    assert sorted(experts.BACKENDS) == sorted(config.MOE_BACKENDS)
     for dtype in config.DTYPES:
         jnp.dtype(dtype)
 
@@ -97,7 +98,7 @@ def test_remat_changes_neither_loss_nor_gradients(remat):
 
     def gradients(model):
         def total(params):
-            hidden, unembed = vlm.build(model).apply(params, batch)
+            hidden, unembed, _ = vlm.build(model).apply(params, batch)
             return jnp.sum(jnp.sin(hidden)) + jnp.sum(unembed)
 
         return jax.jit(jax.value_and_grad(total))(params)
@@ -113,7 +114,7 @@ def test_bfloat16_is_of_activations_only():
     model = model_samples.model(dtype="bfloat16")
     params = model_samples.parameters(model)
     assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    hidden, unembed = jax.eval_shape(vlm.build(model).apply, params, packed())
+    hidden, unembed, _ = jax.eval_shape(vlm.build(model).apply, params, packed())
     assert (hidden.dtype, unembed.dtype) == (jnp.bfloat16, jnp.float32)
     exact = model_samples.logits(model_samples.model(), params, packed())
     near = model_samples.logits(model, params, packed())
@@ -141,8 +142,8 @@ def test_a_fresh_model_guesses_evenly():
 @pytest.mark.parametrize("kind", config.CONNECTORS)
 def test_mm1_3b_has_the_size_that_the_config_says(kind):
     model = config.Model()
-    tokens = {"average_pool": 81, "mlp": 729, "perceiver": 144}[kind]
-    model.connector = config.Connector(kind=kind, tokens=tokens)
+    tokens = {"linear": 729, "mlp": 729, "pixel_shuffle": 81, "token_concat": 243}
+    model.connector = config.Connector(kind=kind, tokens=tokens.get(kind, 144))
     validation.validate(config.Config(model=model))
     shapes = jax.eval_shape(vlm.build(model).init, jax.random.key(0))
     counts = {

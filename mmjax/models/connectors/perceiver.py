@@ -1,11 +1,4 @@
-"""Connectors: patch features of an image become image tokens of the decoder's width.
-
-MM1 (arXiv 2403.09611, section 3.2) finds that the number of tokens and the resolution
-matter, the kind of connector little.
-"""
-
-import math
-from collections.abc import Callable
+"""Attention pooling, and the resampler that repeats it: queries that read patches."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -28,10 +21,10 @@ class PerceiverBlock(nn.Module):
     def __call__(self, x: Float[Array, "Z C Q D"], features: Float[Array, "Z C P E"]):
         vit, connector = self.model.vit, self.model.connector
         width, dtype = self.model.decoder.width, self.model.dtype
-        encoder_width = config.encoder_width(self.model)
+        source_width = features.shape[-1]
         attention = layers.Attention(
             width=width,
-            source_width=encoder_width,
+            source_width=source_width,
             heads=connector.heads,
             kv_heads=connector.heads,
             head_size=width // connector.heads,
@@ -45,9 +38,11 @@ class PerceiverBlock(nn.Module):
             name="attention",
         )
         queries = layers.LayerNorm(width, vit.norm_eps, name="norm_attention")(x)
-        source = layers.LayerNorm(encoder_width, vit.norm_eps, name="norm_features")(
+        source = layers.LayerNorm(source_width, vit.norm_eps, name="norm_features")(
             features
         )
+        if connector.queries_as_keys:
+            source = jnp.concatenate([source, queries], axis=-2)
         x = x + attention(queries, source)
         mlp = layers.Mlp(
             width, 4 * width, width, "gelu", dtype, (2 * connector.depth) ** -0.5,
@@ -61,7 +56,9 @@ class Perceiver(nn.Module):
     """Learned queries that attend to the patches; depth 1 is attention pooling.
 
     As AXLearn's AttentionPooling: pre-norm cross-attention, residual onto the queries,
-    then the MLP. Depth n repeats it with other parameters (Flamingo's resampler).
+    then the MLP. Depth n repeats it with other parameters (Flamingo's resampler, arXiv
+    2204.14198, which has the queries among the keys: then the features are projected to
+    the decoder's width first, as both must have one width).
     """
 
     model: config.Model
@@ -73,44 +70,13 @@ class Perceiver(nn.Module):
         queries_QD = self.param("queries", layers.fan_in(width), shape)
         queries_QD = queries_QD.astype(self.model.dtype)
         x = jnp.broadcast_to(queries_QD, (*features.shape[:2], *shape))
+        if connector.queries_as_keys:
+            inputs = (features.shape[-1],)
+            project = layers.Linear(
+                inputs, (width,), self.model.dtype, True, name="project"
+            )
+            features = project(features)
         remat = self.model.vit.remat
         blocks = layers.stack(PerceiverBlock, connector.depth, remat, arguments=1)
         x, _ = blocks(self.model, name="blocks")(x, features)
         return x
-
-
-class AveragePool(nn.Module):
-    """The mean over squares of patches, then one linear layer."""
-
-    model: config.Model
-
-    @nn.compact
-    def __call__(self, features: Float[Array, "Z C P E"]) -> Float[Array, "Z C Q D"]:
-        groups, slots, patches, width = features.shape
-        grid, side = math.isqrt(patches), math.isqrt(self.model.connector.tokens)
-        square = grid // side
-        x = features.reshape(groups, slots, side, square, side, square, width)
-        x = x.mean(axis=(3, 5)).reshape(groups, slots, side * side, width)
-        outputs = (self.model.decoder.width,)
-        return layers.Linear((width,), outputs, self.model.dtype, True, name="project")(
-            x
-        )
-
-
-class MlpConnector(nn.Module):
-    """Two layers on every patch, one token a patch (LLaVA-1.5's)."""
-
-    model: config.Model
-
-    @nn.compact
-    def __call__(self, features: Float[Array, "Z C P E"]) -> Float[Array, "Z C Q D"]:
-        width, dtype = self.model.decoder.width, self.model.dtype
-        inputs = features.shape[-1]
-        return layers.Mlp(inputs, width, width, "gelu", dtype, name="mlp")(features)
-
-
-CONNECTORS: dict[str, Callable[..., nn.Module]] = {
-    "average_pool": AveragePool,
-    "mlp": MlpConnector,
-    "perceiver": Perceiver,
-}

@@ -1,0 +1,31 @@
+"""What a traced function computes, for tests that count it."""
+
+import math
+
+
+def flops(jaxpr) -> int:
+    """FLOPs of a jaxpr's dot_generals and ragged_dots, a scan's once an iteration."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            inner = math.prod(shape[axis] for axis in contracted)
+            total += 2 * inner * math.prod(equation.outvars[0].aval.shape)
+        if equation.primitive.name.startswith("ragged_dot"):
+            total += 2 * equation.invars[0].aval.size * _columns(equation)
+        times = equation.params.get("length", 1)
+        for value in equation.params.values():
+            inside = getattr(value, "jaxpr", value)
+            if hasattr(inside, "eqns"):
+                total += times * flops(inside)
+    return total
+
+
+def _columns(equation) -> int:
+    """Numbers that a row of a ragged_dot's first matrix makes, by one expert's."""
+    dims = equation.params["ragged_dot_dimension_numbers"]
+    (_, contracted), _ = dims.dot_dimension_numbers
+    shape = equation.invars[1].aval.shape
+    others = {*contracted, *dims.rhs_group_dimensions}
+    return math.prod(n for axis, n in enumerate(shape) if axis not in others)

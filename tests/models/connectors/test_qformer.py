@@ -1,0 +1,139 @@
+"""The Q-Former, above all against transformers' BLIP-2."""
+
+import connector_samples as samples
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import synthetic
+
+from mmjax import config, optim
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation():
+    with synthetic.quick_compilation():
+        yield
+
+
+def test_the_qformer_doesn_t_see_the_order_of_patches():
+    made = samples.model("qformer")
+    params = samples.noise(made)
+    out = samples.connect(made, params)
+    reordered = samples.connect(made, params, samples.FEATURES[:, :, ::-1])
+    np.testing.assert_allclose(out, reordered, atol=1e-5)
+
+
+def test_only_the_first_layer_of_each_group_reads_patches():
+    blocks = samples.fresh(samples.model("qformer"))["blocks"]
+    assert {name: "cross" in layer for name, layer in blocks.items()} == {
+        "layer_0": True,
+        "layer_1": False,
+    }
+    assert blocks["layer_0"]["cross"]["key"]["kernel"].shape == (2, 8, 2, 6)
+
+
+def test_queries_hear_of_each_other():
+    made = samples.model("qformer")
+    params = samples.noise(made)
+    before = samples.connect(made, params)
+    params["queries"] = params["queries"].at[0, 0].add(1)
+    assert (before != samples.connect(made, params)).any(-1).all()
+
+
+def test_the_default_sizes_are_blip_2_s():
+    """Counted by hand; features of EVA-ViT-g, the text's own MLPs left out."""
+    model = config.Model()
+    model.connector = config.Connector(kind="qformer", tokens=32)
+    features = jax.ShapeDtypeStruct((1, 1, 256, 1408), jnp.bfloat16)
+    module = samples.module(model)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), features)["params"]
+    square, mlp, norm = 768 * 768 + 768, 2 * 768 * 3072 + 3072 + 768, 2 * 768
+    cross = 2 * square + 2 * (1408 * 768 + 768) + norm
+    layer = 4 * square + norm + mlp + norm
+    expected = 32 * 768 + norm + 12 * layer + 6 * cross + 768 * 2560 + 2560
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == expected
+
+
+NAMES = {
+    "attention/query": "attention.attention.query",
+    "attention/key": "attention.attention.key",
+    "attention/value": "attention.attention.value",
+    "attention/out": "attention.output.dense",
+    "norm_attention": "attention.output.LayerNorm",
+    "cross/query": "crossattention.attention.query",
+    "cross/key": "crossattention.attention.key",
+    "cross/value": "crossattention.attention.value",
+    "cross/out": "crossattention.output.dense",
+    "norm_cross": "crossattention.output.LayerNorm",
+    "mlp/up": "intermediate_query.dense",
+    "mlp/down": "output_query.dense",
+    "norm_mlp": "output_query.LayerNorm",
+}
+
+
+def to_torch(params, every: int) -> dict[str, np.ndarray]:
+    """Blip2QFormerModel's parameters, by name, of ours."""
+    found = {}
+    for path, leaf in optim.flatten(params["blocks"]).items():
+        place, *inner, name = path.split("/")
+        theirs = NAMES["/".join(inner)]
+        for group, values in enumerate(np.asarray(leaf)):
+            layer = group * every + int(place.removeprefix("layer_"))
+            if name == "kernel":
+                inputs = values.shape[:2] if inner[-1] == "out" else values.shape[:1]
+                values = values.reshape(np.prod(inputs), -1).T
+            what = "bias" if name == "bias" else "weight"
+            found[f"encoder.layer.{layer}.{theirs}.{what}"] = (
+                values.reshape(-1) if name != "kernel" else values
+            )
+    found["layernorm.weight"] = np.asarray(params["norm"]["scale"])
+    found["layernorm.bias"] = np.asarray(params["norm"]["bias"])
+    return found
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize(("count", "every"), [(4, 2), (3, 1), (3, 3)])
+def test_tokens_and_gradients_are_those_of_transformers_blip_2(count, every):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    sizes = config.QFormer(12, count, 2, 20, every)
+    made = samples.model("qformer", qformer=sizes)
+    params = samples.noise(made)
+    peer = transformers.Blip2QFormerModel(
+        transformers.Blip2QFormerConfig(
+            hidden_size=12, num_hidden_layers=count, num_attention_heads=2,
+            intermediate_size=20, encoder_hidden_size=samples.WIDTH,
+            cross_attention_frequency=every, layer_norm_eps=1e-12,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        )
+    )  # fmt: skip
+    named = {k: torch.tensor(v.copy()) for k, v in to_torch(params, every).items()}
+    peer.load_state_dict(named)
+    project = {k: torch.tensor(np.asarray(v)) for k, v in params["project"].items()}
+    x = torch.tensor(np.asarray(samples.FEATURES[0]), requires_grad=True)
+    queries = torch.tensor(np.asarray(params["queries"]), requires_grad=True)
+    hidden = peer(queries.expand(3, -1, -1), encoder_hidden_states=x).last_hidden_state
+    expected = hidden @ project["kernel"] + project["bias"]
+    (expected.sin() * torch.arange(3)[:, None]).sum().backward()
+
+    def loss(params, features):
+        out = samples.module(made).apply({"params": params}, features)
+        return (jnp.sin(out) * jnp.arange(3)[:, None]).sum(), out
+
+    step = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+    (slopes, slope), out = step(params, samples.FEATURES[:1])
+    close(out[0], expected.detach().numpy())
+    close(slope[0], x.grad.numpy())
+    close(slopes["queries"], queries.grad.numpy())
+    ours = to_torch(slopes, every)
+    theirs = {name: p.grad.numpy() for name, p in peer.named_parameters()}
+    assert sorted(ours) == sorted(theirs)
+    for name, found in ours.items():
+        if not name.endswith("key.bias"):  # softmax ignores it: zero but for rounding
+            close(found, theirs[name])
+
+
+def close(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Within 1e-4 of the largest number."""
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
