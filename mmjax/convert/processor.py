@@ -14,8 +14,8 @@ def problems(preprocessing: Preprocessing) -> list[str]:
     lines = []
     if preprocessing.tiling != "none":
         lines.append(
-            f"model.preprocessing.tiling={preprocessing.tiling}: LLaVA sees an image as "
-            "one square"
+            f"model.preprocessing.tiling={preprocessing.tiling}: LLaVA sees an image "
+            "as one square"
         )
     if preprocessing.resize not in ("warp", "crop"):
         lines.append(
