@@ -76,7 +76,7 @@ def run(request: Request) -> Iterator[str]:
         if tokenizer is not None:
             files |= tokenizer.files
         if tokenizer is not None and "vit" in plan.parts:
-            files |= processor.files(model.vit, tokenizer.spelled["image"])
+            files |= processor.files(model, tokenizer.spelled["image"])
         for name, content in files.items():
             _write_json(part / name, content)
     total = sum(tensor.bytes for tensor in tensors)

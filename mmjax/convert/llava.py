@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from mmjax import config
-from mmjax.config import Decoder, Model, ViT
+from mmjax.config import Connector, Decoder, Model, ViT
+from mmjax.convert import processor
 from mmjax.convert import rules as rules_lib
 from mmjax.convert.families import encoders, family
 from mmjax.convert.families.family import Family, Settings
@@ -60,13 +61,8 @@ def settings(model: Model, decoder: Family[Decoder], image_id: int) -> Settings:
         "projector_hidden_act": "gelu",
         "multimodal_projector_bias": True,
         "vision_feature_layer": -1,
-        "vision_feature_select_strategy": strategy(vit),
+        "vision_feature_select_strategy": processor.strategy(vit),
     }
-
-
-def strategy(vit: ViT) -> str:
-    """Whether LLaVA drops the first token."""
-    return "default" if vit.class_token else "full"
 
 
 def _problems(model: Model) -> list[str]:
@@ -76,6 +72,16 @@ def _problems(model: Model) -> list[str]:
             f"model.connector.kind={model.connector.kind}: LLaVA knows the mlp "
             "connector alone; --decoder_only exports the decoder"
         )
+    else:
+        wanted = Connector(kind="mlp", tokens=config.patches(model.vit))
+        names = ("mlp_depth", "mlp_expand", "prenorm")
+        problems += [
+            f"model.connector.{name}={getattr(model.connector, name)}: LLaVA's is "
+            f"{getattr(wanted, name)}"
+            for name in names
+            if getattr(model.connector, name) != getattr(wanted, name)
+        ]
+    problems += processor.problems(model.preprocessing)
     if model.second_vit.enabled:
         problems.append("model.second_vit.enabled=True: LLaVA has one encoder")
     if model.vit.features == -1:

@@ -187,11 +187,11 @@ def _llava(settings: Settings, vit: ViT, names: Mapping[str, Any], where: str) -
 def _paligemma(
     settings: Settings, vit: ViT, names: Mapping[str, Any], where: str
 ) -> Piece:
-    """PaliGemma's one layer on every patch: pooling by one."""
+    """PaliGemma's one layer on every patch."""
     del settings, where
     root = _root(_PROJECTORS, "linear.weight", names)
     rules = rules_lib.dense("connector/project", f"{root}linear", bias=True)
-    part = Connector(kind="average_pool", tokens=config.patches(vit))
+    part = Connector(kind="linear", tokens=config.patches(vit))
     return Piece("connector", part, rules, ())
 
 

@@ -93,6 +93,14 @@ def test_positions_of_another_grid_are_exported_as_the_model_resizes_them(tmp_pa
     ("change", "reason"),
     [
         ({"connector": config.Connector(tokens=4, heads=2)}, "kind=perceiver: LLaVA"),
+        (
+            {"connector": config.Connector(kind="mlp", tokens=4, mlp_depth=3)},
+            "mlp_depth=3: LLaVA's is 2",
+        ),
+        (
+            {"preprocessing": config.Preprocessing(tiling="mm1")},
+            "tiling=mm1: LLaVA sees an image as one square",
+        ),
         ({"vit": dataclasses.replace(samples.CLIP, features=-1)}, "features=-1: LLaVA"),
         ({"vit": dataclasses.replace(samples.CLIP, registers=2)}, "vit.registers=2"),
         (
