@@ -109,7 +109,8 @@ def logits(model: Model, params: optim.Params, ids: np.ndarray) -> np.ndarray:
         def run(module: Any) -> jax.Array:
             x_ZRTD, ones = module.embed(ids_ZRT), jnp.ones_like(ids_ZRT)
             places_ZRT = jnp.arange(ids_ZRT.shape[-1])[None, None]
-            return module(x_ZRTD, ones, places_ZRT) @ module.unembed_table()
+            hidden_ZRTD, _ = module(x_ZRTD, ones, places_ZRT)
+            return hidden_ZRTD @ module.unembed_table()
 
         return module.apply({"params": params}, method=run)
 
