@@ -201,7 +201,7 @@ def test_a_prefix_of_nothing_is_causal_and_one_of_all_goes_both_ways(backend):
     def gradients(causal, prefix):
         def total(q, k, v):
             out = attention.attend(
-                q, k, v, DOCUMENTS, causal, backend, 4, prefix=prefix
+                q, k, v, DOCUMENTS, causal, backend, 4, prefix_B=prefix
             )
             return jnp.sum(out * weights), out
 
