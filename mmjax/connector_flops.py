@@ -11,9 +11,9 @@ from typing import NamedTuple
 from mmjax import config as config_lib
 from mmjax.config import Model
 
-ENCODER = ("vit/", "second_vit/")
-ENTRY = (*ENCODER, "connector/norm/", "connector/positions")  # before the first kernel
-BOTH = (*ENCODER, "connector/")
+ENCODERS = ("vit/", "second_vit/")  # prefixes of the encoders' parameters
+ENTRY = (*ENCODERS, "connector/norm/", "connector/positions")  # before the first kernel
+BOTH = (*ENCODERS, "connector/")
 CONSTANT = "constant"  # a kernel that is no parameter, such as pooling's
 
 
@@ -94,7 +94,7 @@ def _perceiver(model: Model) -> list[Part]:
     patches, tokens = config_lib.patches(model.vit), connector.tokens
     found, sources = [], patches
     if connector.queries_as_keys:
-        found = _kernels("connector project", inputs * width, patches, ENCODER)
+        found = _kernels("connector project", inputs * width, patches, ENCODERS)
         inputs, sources = width, patches + tokens
     heads, square = "connector/blocks/attention", depth * width * width
     return [
@@ -121,7 +121,7 @@ def _qformer(model: Model) -> list[Part]:
     return [
         *found,
         *_kernels(f"{cross} query out", square, tokens),
-        *_kernels(f"{cross} key value", groups * inputs * width, patches, ENCODER),
+        *_kernels(f"{cross} key value", groups * inputs * width, patches, ENCODERS),
         Part(4 * tokens * patches * groups * width, "", BOTH),
         *_kernels("connector project", width * model.decoder.width, tokens),
     ]

@@ -23,9 +23,8 @@ COMPONENTS: tuple[str, ...] = (
 )
 
 # Prefixes of parameters that the input of a decoder's layer depends on.
-ENCODERS = ("vit/", "second_vit/")
 UP = (
-    *ENCODERS, "connector/", "decoder/embedding", "decoder/blocks/", "decoder/rest/",
+    *connector_flops.BOTH, "decoder/embedding", "decoder/blocks/", "decoder/rest/",
 )  # fmt: skip
 
 # Dense bfloat16 FLOP/s of one jax device, by words of its `device_kind`; the first that

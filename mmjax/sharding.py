@@ -126,6 +126,15 @@ def state_shardings(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
 
 
+def placed(tree: Any, mesh: Mesh) -> Any:
+    """The leaves' shapes and dtypes with `state_shardings`, as `ShapeDtypeStruct`s."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+        tree,
+        state_shardings(tree, mesh),
+    )
+
+
 def _layouts(path: str) -> tuple[PartitionSpec, ...]:
     """The layouts of the one rule that matches a path, or its end after a slash."""
     matches = [

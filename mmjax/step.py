@@ -81,13 +81,7 @@ def abstract_state(model: Model, config: Config, mesh: Mesh) -> State:
     parameter that the sharding table doesn't know.
     """
     shapes = jax.eval_shape(lambda key: _fresh(model, config, key), jax.random.key(0))
-    return jax.tree.map(
-        lambda leaf, placed: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=placed
-        ),
-        shapes,
-        sharding.state_shardings(shapes, mesh),
-    )
+    return sharding.placed(shapes, mesh)
 
 
 def init_state(model: Model, config: Config, mesh: Mesh, key: PRNGKeyArray) -> State:

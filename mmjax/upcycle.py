@@ -83,11 +83,7 @@ def dense_model(model: Model) -> Model:
 def abstract(model: Model, mesh: Mesh) -> optim.Params:
     """Shapes, dtypes and shardings of a model's parameters."""
     shapes = jax.eval_shape(vlm.build(model).init, jax.random.key(0))
-    return jax.tree.map(
-        lambda x, placed: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed),
-        shapes,
-        sharding.state_shardings(shapes, mesh),
-    )
+    return sharding.placed(shapes, mesh)
 
 
 def upcycled(model: Model, dense: optim.Params, mesh: Mesh, seed: int) -> optim.Params:

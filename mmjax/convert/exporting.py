@@ -130,17 +130,7 @@ def _require_parts(path: str, parts: Sequence[str], stored: Mapping[str, Any]) -
 def _load(path: str, stored: Mapping[str, Any]) -> dict[str, jax.Array]:
     """The parameters by path, as they are stored, spread over all devices."""
     mesh = sharding.make_mesh(config_lib.Mesh(1, jax.device_count(), 1))
-    tree = optim.unflatten(
-        {
-            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-            for name, leaf in stored.items()
-        }
-    )
-    wanted = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-        tree,
-        sharding.state_shardings(tree, mesh),
-    )
+    wanted = sharding.placed(optim.unflatten(stored), mesh)
     return optim.flatten(checkpoint.load_weights(path, wanted))
 
 

@@ -94,11 +94,7 @@ def _as_target(wishes: Wishes, target: Model | None) -> Wishes:
 def placed(model: Model, mesh: Mesh) -> dict[str, Any]:
     """Our parameters by path, as `ShapeDtypeStruct`s on a mesh."""
     shapes = jax.eval_shape(vlm.build(model).init, jax.random.key(0))
-    specs = sharding.state_shardings(shapes, mesh)
-    tree = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, specs
-    )
-    return optim.flatten(tree)
+    return optim.flatten(sharding.placed(shapes, mesh))
 
 
 def _mesh() -> Mesh:

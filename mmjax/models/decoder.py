@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from mmjax import config
 from mmjax.models import layers, moe
-from mmjax.ops import pointwise, rope
+from mmjax.ops import rope
 from mmjax.ops.moe import RouterSums
 
 
@@ -26,26 +26,6 @@ class Turns(NamedTuple):
 
     turn: rope.Rotation
     local: rope.Rotation | None  # of layers with a window, where it is another
-
-
-class GatedMlp(nn.Module):
-    """The MLP of a decoder layer."""
-
-    width: int
-    hidden: int
-    activation: str  # a key of pointwise.GATES
-    dtype: str
-    gain: float  # of the last layer
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "*axes D"]) -> Float[Array, "*axes D"]:
-        shape = ((self.width,), (self.hidden,), self.dtype)
-        gate = layers.Linear(*shape, name="gate")(x)
-        up = layers.Linear(*shape, name="up")(x)
-        down = layers.Linear(
-            (self.hidden,), (self.width,), self.dtype, gain=self.gain, name="down"
-        )
-        return down(pointwise.GATES[self.activation](gate, up))
 
 
 class Block(nn.Module):
@@ -85,8 +65,9 @@ class Block(nn.Module):
         decoder, dtype = self.model.decoder, self.model.dtype
         if config.is_sparse(decoder, self.place):
             return moe.Experts(decoder, dtype, gain, name="moe")(x, segments_ZRT)
-        sizes = (decoder.width, decoder.mlp_width, decoder.activation)
-        return GatedMlp(*sizes, dtype, gain, name="mlp")(x), None
+        sizes = (decoder.width, decoder.mlp_width, decoder.width, decoder.activation)
+        mlp = layers.Mlp(*sizes, dtype, gain, bias=False, gated=True, name="mlp")
+        return mlp(x), None
 
     def _attention(self, gain: float) -> layers.Attention:
         decoder = self.model.decoder

@@ -223,7 +223,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers with an activation between: the encoder's and the connector's.
+    """Two layers with an activation between.
 
     Gated, the activation's argument is a third layer's output, and what it gives
     multiplies the first's.

@@ -60,7 +60,7 @@ def geglu(
     gate: Float[Array, "*axes F"], up: Float[Array, "*axes F"]
 ) -> Float[Array, "*axes F"]:
     """gelu(gate) * up, with the tanh in place of the normal distribution function."""
-    return jax.nn.gelu(gate, approximate=True) * up
+    return gelu_tanh(gate) * up
 
 
 ACTIVATIONS: dict[str, Callable] = {
