@@ -99,12 +99,13 @@ def _in(seconds: float) -> str:
         ("0.5", 0.5, 0.5),
         ("-3", 0, 0),
         ("1e9", chat.LONGEST_PAUSE, chat.LONGEST_PAUSE),
-        (_in(1000), 500, 1000),
-        (_in(-1000), 0, 0),
+        (lambda: _in(1000), 990, 1000),
+        (lambda: _in(-1000), 0, 0),
     ],
+    ids=["seconds", "part", "negative", "long", "later", "earlier"],
 )
 def test_a_server_says_when_to_come_back(value, low, high):
-    act = Act(429, {"Retry-After": value})
+    act = Act(429, {"Retry-After": value() if callable(value) else value})
     with chat_server.serve(lambda *_: act) as server, pytest.raises(Later) as error:
         chat.ask(_endpoint(server), JPEG, "What?")
     assert error.value.wait is not None
