@@ -54,7 +54,8 @@ class VLM(nn.Module):
         images_ZCQD = layers.pin(images_ZCQD, layers.GROUPS, None, None, None)
         language = decoder.Decoder(model, name="decoder")
         x_ZRTD = language.embed(arrays.tokens_ZRT)
-        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT)
+        newline_D = connector.newline_D if model.preprocessing.newline else None
+        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT, newline_D)
         x_ZRTD = layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None)
         hidden_ZRTD, router = language(
             x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT
