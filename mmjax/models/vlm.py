@@ -46,8 +46,9 @@ class VLM(nn.Module):
         model = self.model
         arrays: Any = jax.tree.map(jnp.asarray, batch)
         features_ZCPE = vit.encode(model, arrays.pixels_ZChwc)
-        connector = connectors.CONNECTORS[model.connector.kind]
-        images_ZCQD = connector(model, name="connector")(features_ZCPE)
+        kind: Any = connectors.CONNECTORS[model.connector.kind]
+        connector = kind(model, name="connector")
+        images_ZCQD = connector(features_ZCPE)
         # Every device encodes its own slots; then the group's rows get all of them.
         slots = (layers.GROUPS, ("fsdp", "tensor"))
         images_ZCQD = layers.pin(images_ZCQD, *slots, None, None)
