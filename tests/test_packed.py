@@ -148,9 +148,13 @@ def config(world: World, *choice: str) -> config_lib.Config:
         row_tokens=TOKENS, rows_per_batch=len(ROWS), rows_per_pool=len(ROWS),
         pool_multiple=SLOTS,
     )  # fmt: skip
-    mixture = config_lib.Mixture(weights=(1,))
-    model = tiny(world.words.vocab_size, *choice)
-    run = config_lib.Config(model=model, data=data, mixture=mixture)
+    run = config_lib.Config(
+        steps=1,
+        model=tiny(world.words.vocab_size, *choice),
+        data=data,
+        mixture=config_lib.Mixture(weights=(1,)),
+        optim=config_lib.Optim(warmup_steps=1),
+    )
     run.model.loss_chunk = TOKENS
     validation.validate(run)
     return run

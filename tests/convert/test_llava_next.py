@@ -208,6 +208,11 @@ def test_a_whole_model_comes_back_bit_for_bit(tmp_path, dtype):
         assert config_lib.read_model(str(back)).preprocessing == seen
 
 
+def processor_of(folder: pathlib.Path, **settings) -> None:
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(settings))
+
+
 @pytest.fixture
 def theirs(tmp_path) -> pathlib.Path:
     """A LLaVA-NeXT's folder, as transformers leaves it."""
@@ -251,14 +256,9 @@ def test_grids_must_be_of_whole_tiles(theirs, points):
 
 
 def test_the_processor_must_have_the_models_grids(theirs):
-    samples.edit_settings(theirs, image_grid_pinpoints=[[8, 8]])
+    processor_of(theirs, image_grid_pinpoints=[[8, 16], [16, 8]])
     with pytest.raises(ValueError, match="the processor's differ from"):
         samples.imported(theirs.parent / "back", model=str(theirs))
-
-
-def processor_of(folder: pathlib.Path, **settings) -> None:
-    path = folder / "preprocessor_config.json"
-    path.write_text(json.dumps(settings))
 
 
 @pytest.mark.parametrize(
