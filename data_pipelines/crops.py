@@ -10,8 +10,9 @@ from jaxtyping import UInt8
 from data_pipelines import resizing
 from data_pipelines.resizing import Colour, Pixels, Sides
 from mmjax import config as config_lib
-from mmjax import tiling
+from mmjax import image_map, tiling
 from mmjax.config import Model
+from mmjax.image_map import Map
 from mmjax.tiling import Grid
 
 BLACK = (0, 0, 0)
@@ -29,6 +30,7 @@ class Recipe(NamedTuple):
     colour: Colour = BLACK  # that `letterbox` pads with
     tiling: str = "none"
     grids: tuple[Grid, ...] = ()  # of tiles to choose from; empty: no tiles
+    map: Map | None = None  # how tokens of tiles are one picture's; None: they aren't
 
 
 def recipe(model: Model) -> Recipe:
@@ -41,6 +43,7 @@ def recipe(model: Model) -> Recipe:
         config_lib.pad_colour(model),
         how.tiling,
         config_lib.grids_of(how),
+        config_lib.map_of(model),
     )
 
 
@@ -56,6 +59,27 @@ def grid(recipe: Recipe, width: int, height: int) -> Grid:
 def count(grid: Grid) -> int:
     """Crops of an image with these tiles."""
     return 1 + grid[0] * grid[1]
+
+
+@functools.lru_cache(maxsize=4096)
+def cost(recipe: Recipe, image_tokens: int, width: int, height: int) -> tuple[int, int]:
+    """Slots and positions of an image, as `config.image_cost` tells them of many."""
+    tiles = grid(recipe, width, height)
+    slots = count(tiles)
+    if recipe.map is None:
+        return slots, slots * image_tokens
+    return slots, int(image_map.positions(recipe.map, *tiles, width, height))
+
+
+def order(recipe: Recipe, image_tokens: int, width: int, height: int) -> np.ndarray:
+    """What stands at each position of an image: a token of its crops, or NEWLINE.
+
+    An int32 for each; tokens count through the crops, of `image_tokens` each.
+    """
+    tiles = grid(recipe, width, height)
+    if recipe.map is None:
+        return np.arange(count(tiles) * image_tokens, dtype=np.int32)
+    return image_map.order(recipe.map, tiles, width, height)
 
 
 def write(pixels_hwc: Pixels, recipe: Recipe, grid: Grid, out_Chwc: Crops) -> None:

@@ -31,7 +31,7 @@ class PackedRow(NamedTuple):
     loss_mask_T: Bool[np.ndarray, "T"]
     segments_T: Int32[np.ndarray, "T"]
     positions_T: Int32[np.ndarray, "T"]
-    images_T: Int32[np.ndarray, "T"]  # token images % Q of the row's image images // Q
+    images_T: Int32[np.ndarray, "T"]  # 0 or more: token n % Q of the row's slot n // Q
     sources_T: Int32[np.ndarray, "T"]  # place in config.data.sources
     pixels_Ihwc: UInt8[np.ndarray, "I h w c"]
 

@@ -46,10 +46,6 @@ class _Places(NamedTuple):
     slots: dict[int, range]  # of the group, by number of the segment; one a crop
     stop: int  # the first slot after them
 
-    def indices(self, image_tokens: int) -> dict[int, int]:
-        """Where the image tokens of each segment begin in the group's."""
-        return {n: slots.start * image_tokens for n, slots in self.slots.items()}
-
 
 def assemble(
     materials: Materials, rows: Sequence[PlannedRow], share: Share, out: Batch
@@ -131,7 +127,7 @@ def documents_batch(
         places = _Places(dict(zip(numbers, of_images)), slot)
         if not _decode(batch, recipe, segments, places, 0, True):
             raise ValueError(f"document {row}: an image can't be decoded")
-        indices = places.indices(shape.image_tokens)
+        indices = _indices(recipe, shape.image_tokens, segments, places)
         whole = stream.encode(tokenizer, segments, [n for _, n in cost], indices)
         length = len(whole.x) - 1
         if length > shape.row_tokens:
@@ -178,6 +174,20 @@ def _places(documents: Documents, chunk: Chunk, slot: int) -> _Places:
             slot += cost
         position += tokens
     return _Places(slots, slot)
+
+
+def _indices(
+    recipe: Recipe, image_tokens: int, segments: Sequence[Segment], places: _Places
+) -> dict[int, np.ndarray]:
+    """What stands at the positions of each image, as in `Batch.images`."""
+    indices = {}
+    for number, slots in places.slots.items():
+        image = segments[number]
+        assert isinstance(image, Image)
+        order = crops.order(recipe, image_tokens, image.width, image.height)
+        first = slots.start * image_tokens
+        indices[number] = np.where(order < 0, order, order + first)
+    return indices
 
 
 def _decode(
@@ -233,7 +243,7 @@ def _read(
     Whoever holds a row or a slot of it reads all of it, so that all find the same.
     """
     try:
-        segments = _segments(corpus, document, materials.recipe)
+        segments = _segments(materials, corpus, document)
         return _Read(
             segments, _encode(materials, corpus, segments, document, places)
         ), ""
@@ -243,18 +253,23 @@ def _read(
         return None, error.reason
 
 
-def _segments(corpus: Corpus, document: int, recipe: Recipe) -> tuple[Segment, ...]:
+def _segments(
+    materials: Materials, corpus: Corpus, document: int
+) -> tuple[Segment, ...]:
     """The segments of a record as they are read: texts in the wording of the index."""
     segments = corpus.reader.document(document).segments
     columns = corpus.documents
     slots = _columns(columns, document, columns.segment_slots)
+    tokens = _columns(columns, document, columns.segment_tokens)
+    known = [(s, t if s else 0) for s, t in zip(slots, tokens)]
+    recipe, image_tokens = materials.recipe, materials.shape.image_tokens
     found = [
-        crops.count(crops.grid(recipe, segment.width, segment.height))
+        crops.cost(recipe, image_tokens, segment.width, segment.height)
         if isinstance(segment, Image)
-        else 0
+        else (0, 0)
         for segment in segments
     ]
-    if found != slots:
+    if found != known:
         raise _mismatch(corpus, document, "other segments than")
     return wording.synthetic(segments) if columns.synthetic[document] else segments
 
@@ -270,7 +285,8 @@ def _encode(
     columns = corpus.documents
     tokens = _columns(columns, document, columns.segment_tokens)
     of_images = [n for n, s in zip(tokens, segments) if isinstance(s, Image)]
-    indices = places.indices(materials.shape.image_tokens)
+    image_tokens = materials.shape.image_tokens
+    indices = _indices(materials.recipe, image_tokens, segments, places)
     result = stream.encode(materials.tokenizer, segments, of_images, indices)
     if result.lengths != tokens:
         found = f"segments of {result.lengths} tokens instead of {tokens} as"

@@ -23,6 +23,7 @@ from data_pipelines.chunks import Layout
 from data_pipelines.index_columns import SLOTS, STATS, Documents
 from data_pipelines.memo import Chain, Memo
 from data_pipelines.windows import Row, Window
+from mmjax import config as config_lib
 from mmjax.config import Config
 
 VERSION = 2  # of the algorithm: another version, other rows
@@ -72,11 +73,17 @@ class _Facts(NamedTuple):
 def layout(config: Config) -> Layout:
     """The limits that a config sets to the rows of every source."""
     data = config.data
-    tokens = max(1, config.model.connector.tokens)
-    limit = data.max_images_per_row or max(1, data.row_tokens // tokens)
+    limit = data.max_images_per_row or _most_slots(config)
     if data.pool_capacity:
         limit = min(limit, data.pool_capacity)
     return Layout(data.row_tokens, limit, data.pack_window, data.seed)
+
+
+def _most_slots(config: Config) -> int:
+    """Slots whose image tokens fill a row: of unpadded images, tiles may have none."""
+    whole = max(1, config.data.row_tokens // max(1, config.model.connector.tokens))
+    unpad = config.model.preprocessing.unpad
+    return whole * config_lib.most_crops(config.model) if unpad else whole
 
 
 class SourcePlan:

@@ -14,7 +14,7 @@ A chunk is a range of these columns. Tokens, targets and loss are made together 
 whole document and then cut, so a chunk's first input is the token before the cut.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class Stream(NamedTuple):
 
     x: np.ndarray  # int32 [positions + 1]
     predicted: np.ndarray  # bool [positions + 1]: counts as a target
-    image: np.ndarray  # int32 [positions + 1]: index in the group's image tokens
+    image: np.ndarray  # int32 [positions + 1]: as in `Batch.images`
     lengths: list[int]  # entries of each segment
 
 
@@ -50,13 +50,13 @@ def encode(
     tokenizer: Tokenizer,
     segments: Sequence[Segment],
     image_lengths: Iterable[int],
-    image_indices: dict[int, int],
+    image_indices: Mapping[int, np.ndarray],
 ) -> Stream:
     """The stream of a document.
 
     `image_lengths` has the positions of each image in reading order; `image_indices`
-    the first index of an image by the number of its segment (without one: no image, as
-    in parts of the document that lie in another row).
+    what stands there by the number of its segment, as in `Batch.images` (without: no
+    image, as in parts of the document that lie in another row).
     """
     of_images = iter(image_lengths)
     texts = {
@@ -80,8 +80,7 @@ def encode(
             x[start:stop] = texts[number]
             predicted[start:stop] = predicted[-1] = segment.loss
         elif number in image_indices:
-            index = image_indices[number]
-            image[start:stop] = np.arange(index, index + length)
+            image[start:stop] = image_indices[number]
         start = stop
     return Stream(x, predicted, image, lengths)
 

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int32, UInt8
 
 PAD_SEGMENT = 0  # segment id of a position that belongs to no document
 NO_IMAGE = -1  # image index of a position that holds text
+NEWLINE = -2  # and of one that holds the learned vector which ends a row of an image
 
 
 class Batch(NamedTuple):
@@ -14,10 +15,11 @@ class Batch(NamedTuple):
 
     A row packs several documents. `segments` numbers them from 1 and is 0 on padding;
     `positions` restarts at 0 in each document (or in each part of a split one). Where
-    `images` is not -1 the position holds image token `images % Q` of the slot
-    `images // Q` of its own group, and its entry in `tokens` is the tokenizer's image
-    id. `targets` is shifted inside each document, so a position never predicts another
-    document's token; `loss_mask` is True exactly where a target counts.
+    `images` is 0 or more the position holds image token `images % Q` of the slot
+    `images // Q` of its own group; where it is not -1, its entry in `tokens` is the
+    tokenizer's image id. `targets` is shifted inside each document, so a position never
+    predicts another document's token; `loss_mask` is True exactly where a target
+    counts.
     """
 
     tokens_ZRT: Int32[np.ndarray, "Z R T"]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax import tiling
+from mmjax import image_map, tiling
 
 # The alternatives that a field may name. The code that implements them is a dict of
 # functions with the same keys, checked against these by a test.
@@ -210,6 +210,10 @@ class Preprocessing:
     # (rows, columns) of tiles that `anyres` chooses from, `mm1` has one; empty: those
     # of MM1 (2 x 2) and of LLaVA-NeXT.
     grids: tuple[tuple[int, int], ...] = ()
+    # Of anyres, as LLaVA-NeXT has both: tokens of tiles that show margins alone have no
+    # positions; a learned vector ends each row of tokens of the tiles' picture.
+    unpad: bool = False
+    newline: bool = False
 
 
 @dataclasses.dataclass
@@ -405,12 +409,24 @@ class ImageCost(NamedTuple):
 def image_cost(model: Model, width: np.ndarray, height: np.ndarray) -> ImageCost:
     """Slots and positions of images of the given sizes (arrays of pixels, same shape).
 
-    Every crop of an image is one slot and `connector.tokens` positions.
+    Every crop of an image is one slot and `connector.tokens` positions, but for a map
+    of tokens (`preprocessing.unpad` and `.newline`), whose positions follow its size.
     """
     grids = grids_of(model.preprocessing) or ((0, 0),)
-    crops = np.array([1 + rows * columns for rows, columns in grids], np.int32)
-    slots = crops[tiling.choose(grids, model.vit.image_size, width, height)]
-    return ImageCost(slots, slots * np.int32(model.connector.tokens))
+    chosen = tiling.choose(grids, model.vit.image_size, width, height)
+    rows, columns = np.array(grids, np.int32).T[:, chosen]
+    slots, layout = 1 + rows * columns, map_of(model)
+    if layout is None:
+        return ImageCost(slots, slots * np.int32(model.connector.tokens))
+    return ImageCost(slots, image_map.positions(layout, rows, columns, width, height))
+
+
+def map_of(model: Model) -> image_map.Map | None:
+    """How the tokens of tiles become one picture; None: each crop's stand alone."""
+    how = model.preprocessing
+    if not how.unpad and not how.newline:
+        return None
+    return image_map.Map(math.isqrt(model.connector.tokens), how.unpad, how.newline)
 
 
 def grids_of(preprocessing: Preprocessing) -> tuple[tiling.Grid, ...]:
@@ -432,10 +448,23 @@ def most_crops(model: Model) -> int:
     return 1 + max(sizes, default=0)
 
 
+def most_positions(model: Model) -> int:
+    """Positions of an image in its row, at most: of one without margins."""
+    tokens, layout = most_crops(model) * model.connector.tokens, map_of(model)
+    if layout is None or not layout.newline:
+        return tokens
+    grids = grids_of(model.preprocessing)
+    return max(
+        (1 + rows * columns) * model.connector.tokens + rows * layout.side
+        for rows, columns in grids
+    )
+
+
 def image_cost_facts(model: Model) -> tuple[Any, ...]:
     """All of a model that `image_cost` follows from: equal facts, equal costs."""
-    grids = grids_of(model.preprocessing)
-    return (model.connector.tokens, *((model.vit.image_size, grids) if grids else ()))
+    grids, layout = grids_of(model.preprocessing), map_of(model)
+    of_tiles = (model.vit.image_size, grids) if grids else ()
+    return (model.connector.tokens, *of_tiles, *(() if layout is None else layout))
 
 
 def patches(vit: ViT) -> int:

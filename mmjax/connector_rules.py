@@ -5,13 +5,27 @@ from collections.abc import Callable
 
 from mmjax import config as config_lib
 from mmjax.config import Model
-from mmjax.model_rules import divides
+from mmjax.model_rules import MAPPED, divides
+
+# Their tokens are a square, each of the patches that lie there.
+SQUARES = ("average_pool", "c_abstractor", "linear", "mlp", "pixel_shuffle")
 
 
 def problems(model: Model) -> list[str]:
     """One line a broken rule of the connector."""
     rules = KINDS.get(model.connector.kind, ())
-    return [line for rule in rules for line in rule(model)]
+    return [*_map_problems(model), *(line for rule in rules for line in rule(model))]
+
+
+def _map_problems(model: Model) -> list[str]:
+    """Options that need tokens with a place in the image."""
+    kind = model.connector.kind
+    return [
+        f"model.preprocessing.{name}=True: needs tokens that are a square of patches "
+        f"({', '.join(SQUARES)}), model.connector.kind={kind} has none"
+        for name in MAPPED
+        if getattr(model.preprocessing, name) and kind not in SQUARES
+    ]
 
 
 def _one_a_patch(model: Model) -> list[str]:

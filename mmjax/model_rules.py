@@ -5,6 +5,8 @@ import math
 from mmjax import config as config_lib
 from mmjax.config import Decoder, Model, Preprocessing, ViT
 
+MAPPED = ("unpad", "newline")  # options of preprocessing that make tiles one picture
+
 
 def problems(model: Model, row_tokens: int) -> list[str]:
     """One line a broken rule, for rows of so many tokens."""
@@ -143,7 +145,12 @@ def tiling_problems(preprocessing: Preprocessing) -> list[str]:
     square = all(rows == columns for rows, columns in grids)
     if tiling == "mm1" and (len(grids) > 1 or not square):
         return [f"{field}: the mm1 tiling has one grid of as many rows as columns"]
-    return []
+    return [
+        f"model.preprocessing.{name}=True: needs model.preprocessing.tiling='anyres', "
+        f"whose tiles are one picture; it is {tiling!r}"
+        for name in MAPPED
+        if getattr(preprocessing, name) and tiling != "anyres"
+    ]
 
 
 def _moe_problems(model: Model) -> list[str]:
@@ -170,8 +177,7 @@ def _row_problems(model: Model, row_tokens: int) -> list[str]:
     )  # fmt: skip
     if tiling_problems(model.preprocessing):
         return problems
-    crops = config_lib.most_crops(model)
-    tokens = crops * model.connector.tokens
+    crops, tokens = config_lib.most_crops(model), config_lib.most_positions(model)
     if row_tokens < tokens + 2:
         of = f" ({crops} crops)" if crops > 1 else ""
         problems.append(

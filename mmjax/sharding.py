@@ -89,7 +89,7 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     ),
     (r"(vit|second_vit)/(patch_embed/kernel|positions)", (REPLICATED,)),
     (r"(vit|second_vit)/(class_token|class_position|registers)", (REPLICATED,)),
-    (r"connector/queries", (REPLICATED,)),
+    (r"connector/(queries|newline)", (REPLICATED,)),
     (r"(vit|second_vit|connector|decoder)/(.+/)?(scale|bias)", (REPLICATED,)),
     (r"step|count", (REPLICATED,)),  # counters of the state and of the optimizer
 )

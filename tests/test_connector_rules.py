@@ -97,3 +97,17 @@ def test_the_quickstart_makes_16_tokens_with_each_kind_by_its_flag_alone(kind):
     config = quickstart.get_config()
     config.model.connector.kind, config.model.connector.tokens = kind, 16
     validation.validate(config)
+
+
+@pytest.mark.parametrize("kind", config_lib.CONNECTORS)
+def test_tiles_become_one_picture_where_tokens_are_a_square_of_patches(kind):
+    made = model(kind=kind, tokens=36)
+    assert not connector_rules.problems(made)
+    made.preprocessing = config_lib.Preprocessing(tiling="anyres", unpad=True)
+    problems = connector_rules.problems(made)
+    if kind in ("perceiver", "qformer", "token_concat"):
+        (line,) = problems
+        assert "model.preprocessing.unpad=True: needs tokens that are a square" in line
+        assert f"model.connector.kind={kind} has none" in line
+    else:
+        assert not problems

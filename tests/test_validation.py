@@ -147,6 +147,30 @@ def test_grids_that_a_tiling_cannot_have_are_refused(tiling, grids, says):
     assert says in message
 
 
+@pytest.mark.parametrize("tiling", ["none", "mm1"])
+def test_margins_and_newlines_are_those_of_anyres(tiling):
+    preprocessing = config_lib.Preprocessing(tiling=tiling, unpad=True, newline=True)
+    message = broken(
+        model__preprocessing=preprocessing, model__connector__kind="average_pool"
+    )
+    assert message.splitlines() == [
+        f"model.preprocessing.{name}=True: needs model.preprocessing.tiling='anyres', "
+        f"whose tiles are one picture; it is {tiling!r}"
+        for name in ("unpad", "newline")
+    ]
+
+
+def test_a_row_must_hold_the_newlines_of_an_image_too():
+    model = {
+        "model__preprocessing": config_lib.Preprocessing(
+            tiling="anyres", newline=True, unpad=True
+        ),
+        "model__connector__kind": "average_pool",
+    }
+    says = "data.row_tokens=720: must hold an image of 744 tokens (5 crops) and 2 more"
+    assert says in broken(data__row_tokens=720, model__loss_chunk=720, **model)
+
+
 def test_an_image_of_all_its_crops_must_fit_a_row_and_its_slots():
     preprocessing = config_lib.Preprocessing(tiling="mm1", grids=((4, 4),))
     message = broken(

@@ -163,14 +163,31 @@ def chunk_entries(
     ids = [*inputs.tolist(), int(targets[-1])]
     trained = [False, *loss.tolist()]
     control = (tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.image)
-    slots = np.where(image == NO_IMAGE, NO_IMAGE, image // image_tokens).tolist()
-    of_images = ((crop, count) for count in crops for crop in range(count))
-    runs = itertools.groupby(range(len(ids)), key=[*slots, NO_IMAGE].__getitem__)
-    for slot, run in runs:
-        numbers = list(run)
-        if slot != NO_IMAGE:
-            yield Picture(place[0], slot, numbers[0], numbers[-1] + 1, *next(of_images))
-            continue
-        for n in numbers:
+    pictures = _pictures(place[0], image, image_tokens, crops)
+    shown = itertools.chain(image != NO_IMAGE, [False])
+    for n, of_image in enumerate(shown):
+        if not of_image:
             text, is_input = piece(tokenizer, ids[n]), n < len(inputs)
             yield Token(text, ids[n], n, trained[n], is_input, ids[n] in control)
+        yield from pictures.get(n, ())
+
+
+def _pictures(
+    group: int, image: np.ndarray, image_tokens: int, crops: Sequence[int]
+) -> dict[int, list[Picture]]:
+    """The crops of each image of a segment that positions name, by its first position.
+
+    `image` is what stands at its positions, as in `Batch.images`. Where tiles are rows
+    of one picture, those beside each other stand at overlapping ranges.
+    """
+    slots = np.where(image >= 0, image // image_tokens, NO_IMAGE)
+    slot, found = int(slots[slots != NO_IMAGE][0]) if crops else 0, {}
+    for count in crops:
+        places = [np.flatnonzero(slots == slot + crop) for crop in range(count)]
+        found[int(places[0][0])] = [
+            Picture(group, slot + crop, int(at[0]), int(at[-1]) + 1, crop, count)
+            for crop, at in enumerate(places)
+            if len(at)
+        ]
+        slot += count
+    return found

@@ -30,7 +30,7 @@ class Folder(NamedTuple):
 
     path: pathlib.Path
     settings: dict[str, Any]  # config.json
-    images: dict[str, Any]  # preprocessor_config.json; empty where there is none
+    images: dict[str, Any]  # the image processor's; empty where there is none
     tensors: Tensors
 
 
@@ -49,13 +49,16 @@ def read(path: pathlib.Path) -> Folder:
         settings = folder / f"open_clip_{_SETTINGS}"
     if not settings.is_file():
         raise ValueError(f"{folder}: holds no {prefix}{_SETTINGS}")
-    images = folder / "preprocessor_config.json"
-    return Folder(
-        folder,
-        read_json(settings),
-        read_json(images) if images.is_file() else {},
-        _tensors(weights),
-    )
+    return Folder(folder, read_json(settings), _images(folder), _tensors(weights))
+
+
+def _images(folder: pathlib.Path) -> dict[str, Any]:
+    """The image processor's settings; transformers 5 has them among the processor's."""
+    own, shared = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if own.is_file():
+        return read_json(own)
+    found = read_json(shared).get("image_processor") if shared.is_file() else None
+    return found if isinstance(found, dict) else {}
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -213,6 +213,9 @@ def _told(found: Sequence[Found], wanted: Mapping[str, Any]) -> Iterator[str]:
     for one in found:
         yield f"{one.folder.path}: {len(one.folder.tensors)} tensors"
         for piece in one.pieces:
+            if not piece.rules:
+                yield f"  {piece.name}: {_said(piece.config)}"
+                continue
             rules = [r for p, r in one.match.rules.items() if _part(p) == piece.name]
             names = {name for rule in rules for name in rule.names()}
             count = sum(math.prod(wanted[rule.ours].shape) for rule in rules)
@@ -231,6 +234,16 @@ def _told(found: Sequence[Found], wanted: Mapping[str, Any]) -> Iterator[str]:
             if names:
                 shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
                 yield f"  {what}: {len(names)} tensors ({shown})"
+
+
+def _said(part: Any) -> str:
+    """The fields of a config that aren't the defaults."""
+    values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    return ", ".join(
+        f"{name}={value}"
+        for name, value in values.items()
+        if value != getattr(type(part)(), name)
+    )
 
 
 def _part(path: str) -> str:

@@ -1,4 +1,4 @@
-"""A model of ours as a LLaVA of transformers: its settings, and its tensors' names."""
+"""A model of ours as a LLaVA or LLaVA-NeXT of transformers: settings, and names."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from mmjax.convert import processor
 from mmjax.convert import rules as rules_lib
 from mmjax.convert.families import encoders, family
 from mmjax.convert.families.family import Family, Settings
-from mmjax.convert.parts import DECODERS
+from mmjax.convert.parts import DECODERS, NEWLINE
 from mmjax.convert.rules import Rule
 from mmjax.convert.tensor_writer import Pending
 from mmjax.ops import positions
@@ -50,9 +50,11 @@ def settings(model: Model, decoder: Family[Decoder], image_id: int) -> Settings:
     if problems:
         raise ValueError("\n".join(problems))
     found, vit = tower(model.vit)
+    tiled = processor.is_next(model.preprocessing)
     return {
-        "architectures": ["LlavaForConditionalGeneration"],
-        "model_type": "llava",
+        "architectures": [f"Llava{'Next' if tiled else ''}ForConditionalGeneration"],
+        "model_type": "llava_next" if tiled else "llava",
+        **({"image_grid_pinpoints": processor.pinpoints(model)} if tiled else {}),
         "vision_config": family.settings_of(found, vit, "model.vit"),
         "text_config": family.settings_of(decoder, model.decoder, "model.decoder"),
         "tie_word_embeddings": model.decoder.tied_embeddings,
@@ -123,7 +125,10 @@ def rules(model: Model, decoder: Family[Decoder]) -> list[Rule]:
     """Where LLaVA keeps our parameters."""
     found, vit = tower(model.vit)
     without_norm = dataclasses.replace(vit, layers=vit.layers + 1, features=-2)
+    tiled = processor.is_next(model.preprocessing)
+    newline = [Rule("connector/newline", NEWLINE, rules_lib.AS_IS)] if tiled else []
     return [
+        *newline,
         *found.rules(without_norm, _TOWER),
         *rules_lib.dense("connector/mlp/up", f"{_PROJECTOR}linear_1", bias=True),
         *rules_lib.dense("connector/mlp/down", f"{_PROJECTOR}linear_2", bias=True),

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from mmjax import config
 from mmjax.config import Connector, ViT
+from mmjax.convert import preprocessing
 from mmjax.convert import rules as rules_lib
 from mmjax.convert.families import decoders, encoders, family
 from mmjax.convert.families.family import Family, Settings
@@ -20,14 +21,15 @@ _TWO_TOWERS = {
     "aimv2": "aimv2_vision_model",
 }
 WHOLE = ("llava", "llava_next", "paligemma")
+NEWLINE = "image_newline"  # LLaVA-NeXT's
 _PROJECTORS = ("multi_modal_projector.", "model.multi_modal_projector.")
 
 
 class Piece(NamedTuple):
     """A part of our model, as a checkpoint has it."""
 
-    name: str  # vit, connector or decoder: its field in config.Model
-    config: Any  # ViT, Connector or Decoder
+    name: str  # vit, connector, decoder or preprocessing: its field in config.Model
+    config: Any  # ViT, Connector, Decoder or Preprocessing
     rules: list[Rule]
     ignored: Sequence[str]  # patterns of tensors that are of no use here
 
@@ -112,8 +114,9 @@ def whole(
     wishes: Wishes,
     where: str,
 ) -> list[Piece]:
-    """Encoder, connector and decoder of a LLaVA or PaliGemma.
+    """Encoder, connector and decoder of a LLaVA or PaliGemma, and how it sees images.
 
+    The last only where the checkpoint says so, as a piece without parameters.
     Raises ValueError as `encoder` does.
     """
     kind = settings.get("model_type", "")
@@ -136,7 +139,9 @@ def whole(
     vit = encoder(vision, images, names, wishes._replace(features=layer), where)
     language = decoder(text, names, wishes, where)
     connect = _paligemma if kind == "paligemma" else _llava
-    return [vit, connect(settings, vit.config, names, where), language]
+    pieces = [vit, connect(settings, vit.config, names, where), language]
+    seen = preprocessing.read(settings, images, vit.config, where, wishes.allow)
+    return pieces + ([] if seen is None else [Piece("preprocessing", seen, [], ())])
 
 
 def _feature_layer(settings: Settings, vision: Settings, where: str) -> int:
@@ -164,7 +169,7 @@ def _feature_layer(settings: Settings, vision: Settings, where: str) -> int:
 
 
 def _llava(settings: Settings, vit: ViT, names: Mapping[str, Any], where: str) -> Piece:
-    """LLaVA's two layers on every patch."""
+    """LLaVA's two layers on every patch; of LLaVA-NeXT the vector that ends rows."""
     strategy = "default" if vit.class_token else "full"
     for key, default, value in (
         ("projector_hidden_act", "gelu", "gelu"),
@@ -180,6 +185,9 @@ def _llava(settings: Settings, vit: ViT, names: Mapping[str, Any], where: str) -
         *rules_lib.dense("connector/mlp/up", f"{root}linear_1", bias=True),
         *rules_lib.dense("connector/mlp/down", f"{root}linear_2", bias=True),
     ]
+    if settings["model_type"] == "llava_next":
+        root = _root(("", "model."), NEWLINE, names)
+        rules.append(Rule("connector/newline", root + NEWLINE, rules_lib.AS_IS))
     part = Connector(kind="mlp", tokens=config.patches(vit))
     return Piece("connector", part, rules, ())
 

@@ -2,37 +2,61 @@
 
 from typing import Any
 
+from mmjax import config as config_lib
 from mmjax.config import Model, Preprocessing, ViT
+from mmjax.convert import preprocessing
 
 # Pillow's filters by number; transformers has none like OpenCV's "area", which is
 # closest to a cubic one.
-_FILTERS = {"area": 3, "bicubic": 3, "bilinear": 2, "lanczos": 1}
+_FILTERS = {name: number for number, name in preprocessing.FILTERS.items()} | {
+    "area": 3
+}
 
 
-def problems(preprocessing: Preprocessing) -> list[str]:
-    """A line for each reason why LLaVA's processor can't do the same."""
+def is_next(way: Preprocessing) -> bool:
+    """Whether it is LLaVA-NeXT that sees images so, and not LLaVA."""
+    return way.tiling == "anyres"
+
+
+def problems(way: Preprocessing) -> list[str]:
+    """A line for each reason why the processor can't do the same."""
+    name = "model.preprocessing"
+    if is_next(way):
+        lines = [
+            f"{name}.{field}=False: LLaVA-NeXT's is True"
+            for field in ("unpad", "newline")
+            if not getattr(way, field)
+        ]
+        if way.resize != "warp":
+            lines.append(f"{name}.resize={way.resize}: LLaVA-NeXT's is warp")
+        return lines
     lines = []
-    if preprocessing.tiling != "none":
+    if way.tiling != "none":
         lines.append(
-            f"model.preprocessing.tiling={preprocessing.tiling}: LLaVA sees an image "
-            "as one square"
+            f"{name}.tiling={way.tiling}: LLaVA sees an image as one square, "
+            "LLaVA-NeXT in tiles of anyres"
         )
-    if preprocessing.resize not in ("warp", "crop"):
+    if way.resize not in ("warp", "crop"):
         lines.append(
-            f"model.preprocessing.resize={preprocessing.resize}: the processor of "
-            "LLaVA can warp or crop"
+            f"{name}.resize={way.resize}: the processor of LLaVA can warp or crop"
         )
     return lines
+
+
+def pinpoints(model: Model) -> list[list[int]]:
+    """Height and width in pixels of each grid of tiles."""
+    side, grids = model.vit.image_size, config_lib.grids_of(model.preprocessing)
+    return [[rows * side, columns * side] for rows, columns in grids]
 
 
 def files(model: Model, image_token: str) -> dict[str, dict[str, Any]]:
     """The processor's files by name."""
     vit, way = model.vit, model.preprocessing
     square = {"height": vit.image_size, "width": vit.image_size}
-    crop = way.resize == "crop"
+    crop, tiled = way.resize == "crop" or is_next(way), is_next(way)
     images = {
-        "image_processor_type": "CLIPImageProcessor",
-        "processor_class": "LlavaProcessor",
+        "image_processor_type": f"{'LlavaNext' if tiled else 'CLIP'}ImageProcessor",
+        "processor_class": f"Llava{'Next' if tiled else ''}Processor",
         "do_convert_rgb": True,
         "do_resize": True,
         "size": {"shortest_edge": vit.image_size} if crop else square,
@@ -44,9 +68,10 @@ def files(model: Model, image_token: str) -> dict[str, dict[str, Any]]:
         "do_normalize": True,
         "image_mean": list(vit.mean),
         "image_std": list(vit.std),
+        **({"image_grid_pinpoints": pinpoints(model)} if tiled else {}),
     }
     texts = {
-        "processor_class": "LlavaProcessor",
+        "processor_class": images["processor_class"],
         "patch_size": vit.patch_size,
         "vision_feature_select_strategy": strategy(vit),
         "num_additional_image_tokens": int(vit.class_token),

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int32, UInt8
 
-from mmjax.batch import NO_IMAGE, Batch
+from mmjax.batch import Batch
 from mmjax.evals import heldout
 
 # (source, document number) of each segment of each row, nested [Z][R][segments].
@@ -183,7 +183,7 @@ def _reply(seen: _Seen, z: int, r: int, segment: int, image_tokens: int) -> Repl
     where_T = seen.segments_ZRT[z, r] == segment
     counted_T = where_T & seen.mask_ZRT[z, r]
     images_T = seen.images_ZRT[z, r][where_T]
-    slots = np.unique(images_T[images_T != NO_IMAGE] // image_tokens)
+    slots = np.unique(images_T[images_T >= 0] // image_tokens)
     return Reply(
         tuple(int(token) for token in seen.targets_ZRT[z, r][counted_T]),
         bool(seen.hit_ZRT[z, r][counted_T].all()),

@@ -46,15 +46,17 @@ class VLM(nn.Module):
         model = self.model
         arrays: Any = jax.tree.map(jnp.asarray, batch)
         features_ZCPE = vit.encode(model, arrays.pixels_ZChwc)
-        connector = connectors.CONNECTORS[model.connector.kind]
-        images_ZCQD = connector(model, name="connector")(features_ZCPE)
+        kind: Any = connectors.CONNECTORS[model.connector.kind]
+        connector = kind(model, name="connector")
+        images_ZCQD = connector(features_ZCPE)
         # Every device encodes its own slots; then the group's rows get all of them.
         slots = (layers.GROUPS, ("fsdp", "tensor"))
         images_ZCQD = layers.pin(images_ZCQD, *slots, None, None)
         images_ZCQD = layers.pin(images_ZCQD, layers.GROUPS, None, None, None)
         language = decoder.Decoder(model, name="decoder")
         x_ZRTD = language.embed(arrays.tokens_ZRT)
-        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT)
+        newline_D = connector.newline_D if model.preprocessing.newline else None
+        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT, newline_D)
         x_ZRTD = layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None)
         hidden_ZRTD, router = language(
             x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT

@@ -16,7 +16,8 @@ def laid(world, segments, indices, chunk, at=0):
     words = world.tokenizer
     batch = stream.empty(1, SHAPE, words.pad, 2, 3, Recycler())
     count = sum(isinstance(s, Image) for s in segments)
-    document = stream.encode(words, segments, [2] * count, indices)
+    images = {number: np.arange(first, first + 2) for number, first in indices.items()}
+    document = stream.encode(words, segments, [2] * count, images)
     stream.lay(batch, 1, at, 5, document, chunk)
     return document, batch
 

@@ -12,7 +12,7 @@ from data_pipelines.inspect import rows, rows_page
 from data_pipelines.mixed import EMPTY, PlannedRow
 from data_pipelines.records import Image, Text
 from data_pipelines.windows import Row
-from mmjax.batch import NO_IMAGE, Share
+from mmjax.batch import NEWLINE, NO_IMAGE, Share
 from mmjax.config import Preprocessing
 from mmjax.tiling import GRIDS
 
@@ -23,8 +23,13 @@ COMBINATIONS = [
     Preprocessing("letterbox", "bicubic", "mm1", ((3, 3),)),
     Preprocessing("warp", "bilinear", "anyres", ((1, 1), (1, 4), (4, 1))),
     Preprocessing("letterbox"),
+    Preprocessing(tiling="anyres", unpad=True, newline=True),
+    Preprocessing("crop", tiling="anyres", unpad=True, grids=((2, 3), (3, 1), (1, 1))),
 ]
-NAMES = ["mm1", "anyres crop", "3 x 3 letterbox", "own grids", "untiled letterbox"]
+NAMES = [
+    "mm1", "anyres crop", "3 x 3 letterbox", "own grids", "untiled letterbox",
+    "unpadded with newlines", "own grids unpadded",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,7 @@ def world(tmp_path_factory):
 def config_of(world, preprocessing, **data):
     config = world.config(**data)
     config.model.preprocessing = preprocessing
+    config.model.connector.kind = "average_pool"
     return config
 
 
@@ -43,10 +49,10 @@ def config(world, request):
     return config_of(world, request.param)
 
 
-def crops_by_hand(preprocessing: Preprocessing, image: Image) -> int:
-    """Crops of an image, by a loop over the grids for one image."""
+def grid_by_hand(preprocessing: Preprocessing, image: Image) -> tuple[int, int]:
+    """Tiles of an image, by a loop over the grids for one image."""
     if preprocessing.tiling == "none":
-        return 1
+        return 0, 0
     found = []
     grids = preprocessing.grids or GRIDS[preprocessing.tiling]
     for number, (down, across) in enumerate(grids):
@@ -54,8 +60,33 @@ def crops_by_hand(preprocessing: Preprocessing, image: Image) -> int:
         seen = int(image.width * scale) * int(image.height * scale)
         seen = min(seen, image.width * image.height)
         found.append((-seen, down * across * SIDE**2 - seen, number))
-    down, across = grids[min(found)[2]]
+    return grids[min(found)[2]]
+
+
+def crops_by_hand(preprocessing: Preprocessing, image: Image) -> int:
+    """Crops of an image."""
+    down, across = grid_by_hand(preprocessing, image)
     return 1 + down * across
+
+
+def order_by_hand(preprocessing: Preprocessing, image: Image) -> np.ndarray:
+    """The token of its crops, or -2, at each position of an image of 2 x 2 a crop."""
+    rows, columns = grid_by_hand(preprocessing, image)
+    if not preprocessing.unpad:
+        return np.arange(Q * (1 + rows * columns))
+    tall, wide = 2 * rows, 2 * columns
+    top = left = 0
+    if image.width / image.height > wide / tall:
+        top = (tall - int(round(image.height * (wide / image.width), 7))) // 2
+    else:
+        left = (wide - int(round(image.width * (tall / image.height), 7))) // 2
+    found = [0, 1, 2, 3]
+    for y in range(top, tall - top):
+        for x in range(left, wide - left):
+            crop = 1 + y // 2 * columns + x // 2
+            found.append(Q * crop + 2 * (y % 2) + x % 2)
+        found += [NEWLINE] * preprocessing.newline
+    return np.array(found)
 
 
 def pixels_of(config, image: Image) -> np.ndarray:
@@ -72,15 +103,15 @@ def equal(one, two):
 
 
 def places(config, words, segments):
-    """Yields (first position, positions, image) of each image of a document."""
+    """Yields (first position, what stands there, image) of each image of a document."""
     position = 1  # after BOS
     for segment in segments:
         if isinstance(segment, Text):
             position += len(words.encode(segment.text))
         else:
-            count = Q * crops_by_hand(config.model.preprocessing, segment)
-            yield position, count, segment
-            position += count
+            order = order_by_hand(config.model.preprocessing, segment)
+            yield position, order, segment
+            position += len(order)
 
 
 def test_an_image_is_never_split_and_stands_where_its_cost_says(world, config):
@@ -93,16 +124,18 @@ def test_an_image_is_never_split_and_stands_where_its_cost_says(world, config):
                 at, expected = 0, np.full(64, NO_IMAGE)
                 for chunk in planned.row.chunks:
                     segments = opened.document(planned.source, chunk.document).segments
-                    for start, length, image in places(
+                    for start, order, image in places(
                         config, world.tokenizer, segments
                     ):
+                        length = len(order)
                         if not chunk.start <= start < chunk.stop:
                             assert not chunk.start < start + length <= chunk.stop
                             continue
                         assert start + length <= chunk.stop
                         here = at + start - chunk.start
-                        first, count = slot * Q, length // Q
-                        expected[here : here + length] = first + np.arange(length)
+                        count = crops_by_hand(config.model.preprocessing, image)
+                        moved = np.where(order < 0, order, order + slot * Q)
+                        expected[here : here + length] = moved
                         found_Chwc = batch.pixels_ZChwc[z, slot : slot + count]
                         np.testing.assert_array_equal(
                             found_Chwc, pixels_of(config, image)
@@ -123,7 +156,10 @@ def test_counts_of_the_plan_tell_images_from_their_crops(config):
     batches = list(opened.batches(0, 4))
     counts = opened.plan.counts(4)
     assert counts["slots"].sum() == sum(b.real_ZC.sum() for b in batches)
-    assert counts["image_tokens"].sum() == counts["slots"].sum() * Q
+    seen = sum((b.images_ZRT != NO_IMAGE).sum() for b in batches)
+    assert counts["image_tokens"].sum() == seen
+    if not config.model.preprocessing.unpad:
+        assert seen == counts["slots"].sum() * Q
     per_row = [
         opened.image_crops(step, number) for step in range(4) for number in range(8)
     ]
@@ -189,7 +225,7 @@ def test_a_document_gives_the_same_alone_as_packed_with_others(config):
                 np.testing.assert_array_equal(one[0, 0, :length], many[0, r, here])
             assert (packed.segments_ZRT[0, r, here] == segment).all()
             images_T = alone.images_ZRT[0, 0, :length]
-            moved_T = np.where(images_T == NO_IMAGE, NO_IMAGE, images_T + slot * Q)
+            moved_T = np.where(images_T < 0, images_T, images_T + slot * Q)
             np.testing.assert_array_equal(moved_T, packed.images_ZRT[0, r, here])
             np.testing.assert_array_equal(
                 alone.pixels_ZChwc[0], packed.pixels_ZChwc[0, slot : slot + used]
@@ -214,8 +250,10 @@ def test_a_prompt_shows_what_training_shows(world, config):
     )
     assert batch.real_ZC.sum() == 2 * count
     shown = [row[row != NO_IMAGE] for row in batch.images_ZRT[0]]
-    assert np.concatenate(shown).tolist() == list(range(2 * count * Q))
-    assert len(shown[1]) == count * Q
+    order = order_by_hand(config.model.preprocessing, image)
+    assert shown[0].tolist() == order.tolist()
+    moved = np.where(order < 0, order, order + count * Q)
+    assert shown[1].tolist() == moved.tolist()
 
 
 class Changed:
@@ -276,6 +314,17 @@ def test_an_image_of_another_size_than_its_index_says_is_noticed(world):
         assembled(opened, group, opened.capacity)
 
 
+def test_an_image_of_as_many_tiles_and_other_margins_is_noticed(world):
+    preprocessing = Preprocessing(tiling="anyres", grids=((2, 2),), unpad=True)
+    config = config_of(world, preprocessing)
+    opened = pipeline.open(config)
+    group = opened.plan.group(0, 0)
+    _, victim, opened._materials = changed(opened, group, width=1000, height=1)
+    assert opened._corpus(0).reader.document(victim).segments
+    with pytest.raises(ValueError, match="has other segments than in its index"):
+        assembled(opened, group, opened.capacity)
+
+
 def test_only_what_changes_an_images_cost_changes_the_plan(world):
     digests = [
         pipeline.open(config_of(world, preprocessing)).digest
@@ -283,11 +332,15 @@ def test_only_what_changes_an_images_cost_changes_the_plan(world):
             Preprocessing(), Preprocessing("crop", "bicubic"),
             Preprocessing(tiling="mm1"), Preprocessing("letterbox", tiling="mm1"),
             Preprocessing(tiling="anyres"),
+            Preprocessing(tiling="anyres", unpad=True),
+            Preprocessing("crop", tiling="anyres", unpad=True),
+            Preprocessing(tiling="anyres", newline=True),
         )
     ]  # fmt: skip
     assert digests[0] == digests[1]
     assert digests[2] == digests[3]
-    assert len(set(digests)) == 3
+    assert digests[5] == digests[6]
+    assert len(set(digests)) == 5
 
 
 def test_a_limit_of_images_a_row_counts_crops(world):
@@ -321,6 +374,33 @@ def test_the_page_of_rows_shows_every_crop_and_counts_images(world):
     assert sum(row.images for group in groups for row in group.rows) == sum(
         counts["images"]
     )
+
+
+def test_the_page_shows_the_tiles_of_one_picture_once_each(world):
+    preprocessing = Preprocessing(
+        tiling="anyres", unpad=True, newline=True, grids=((2, 2), (1, 4))
+    )
+    config = config_of(world, preprocessing)
+    opened = pipeline.open(config)
+    groups = list(rows.read(config, opened, 0, 8))
+    shown = 0
+    for group, batch in zip(groups, opened.batches(0, 1), strict=False):
+        for row in group.rows:
+            for chunk in row.chunks:
+                here = batch.segments_ZRT[0, row.number] == chunk.segment
+                image = batch.images_ZRT[0, row.number][here]
+                pictures = [e for e in chunk.entries if isinstance(e, rows.Picture)]
+                named = sorted(set((image[image >= 0] // Q).tolist()))
+                assert [picture.slot for picture in pictures] == named
+                for picture in pictures:
+                    inside = image[picture.start : picture.stop]
+                    assert (image[image >= 0] // Q == picture.slot).sum() == (
+                        inside[inside >= 0] // Q == picture.slot
+                    ).sum()
+                words = [e for e in chunk.entries if isinstance(e, rows.Token)]
+                assert len(words) == (image == NO_IMAGE).sum() + 1
+                shown += len(pictures)
+    assert shown > 10
 
 
 def test_an_empty_row_shows_nothing(config):

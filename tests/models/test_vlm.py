@@ -8,7 +8,7 @@ import pytest
 import synthetic
 
 from mmjax import config, optim, validation
-from mmjax.batch import Batch
+from mmjax.batch import NEWLINE, Batch
 from mmjax.models import connectors, layers, vlm
 from mmjax.ops import attention, experts, pointwise
 
@@ -222,6 +222,27 @@ def test_names_and_shapes_are_those_of_checkpoints():
     starts = [i for i, word in enumerate(words) if "/" in word] + [len(words)]
     expected = {" ".join(words[a:b]) for a, b in itertools.pairwise(starts)}
     assert found == expected
+
+
+def test_newlines_are_a_vector_of_the_connector_that_learns():
+    made = model_samples.model()
+    made.connector = config.Connector(kind="mlp", tokens=4)
+    before = jax.eval_shape(vlm.build(made).init, jax.random.key(0))
+    made.preprocessing = config.Preprocessing(tiling="anyres", newline=True)
+    params = model_samples.parameters(made)
+    fresh = optim.flatten(params).keys() - optim.flatten(before).keys()
+    assert fresh == {"connector/newline"}
+    assert params["connector"]["newline"].shape == (16,)
+    batch = packed()
+    batch.images_ZRT[0, 0, 6] = NEWLINE
+
+    def total(newline):
+        changed = {**params["connector"], "newline": newline}
+        hidden = vlm.build(made).apply({**params, "connector": changed}, batch)[0]
+        return jnp.sum(jnp.sin(hidden))
+
+    gradient = jax.jit(jax.grad(total))(params["connector"]["newline"])
+    assert (np.abs(gradient) > 1e-6).all()
 
 
 def test_a_config_changed_later_changes_no_model():

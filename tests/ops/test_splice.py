@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.batch import NEWLINE
 from mmjax.ops import splice
 
 # 2 groups of 2 rows of 4 tokens; 3 slots of 2 image tokens, numbered 0..5 in a group.
@@ -37,3 +38,23 @@ def test_gradients_reach_the_named_tokens_and_no_others():
     np.testing.assert_array_equal(of_text[..., 0], IMAGES < 0)
     named = [[[1, 1], [0, 0], [1, 1]], [[1, 1], [1, 1], [0, 0]]]
     np.testing.assert_array_equal(of_pool[..., 0], named)
+
+
+def test_a_newline_is_its_vector_and_gets_the_gradient_of_all_its_places():
+    text, pool = inputs()
+    images = IMAGES.copy()
+    images[0, 0, 3] = images[1, 1, 2] = NEWLINE
+    newline = jnp.array([100.0, -100.0])
+    out = splice.splice(text, pool, jnp.asarray(images), newline)
+    for z, r, t in np.ndindex(images.shape):
+        image = images[z, r, t]
+        expected = text[z, r, t] if image == -1 else pool[z, image // 2, image % 2]
+        expected = newline if image == NEWLINE else expected
+        np.testing.assert_array_equal(out[z, r, t], expected)
+
+    def total(text, newline):
+        return splice.splice(text, pool, jnp.asarray(images), newline).sum()
+
+    of_text, of_newline = jax.grad(total, argnums=(0, 1))(text, newline)
+    np.testing.assert_array_equal(of_text[..., 0], images == -1)
+    np.testing.assert_array_equal(of_newline, [2, 2])

@@ -5,16 +5,13 @@ import math
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from mmjax import config
 from mmjax.models import layers
-from mmjax.models.connectors import projection
+from mmjax.models.connectors import projection, squares
 from mmjax.ops import pooling
 
 
-class AveragePool(nn.Module):
+class AveragePool(squares.Squares):
     """A square grid of tokens of any side, each the mean of its window of patches."""
-
-    model: config.Model
 
     @nn.compact
     def __call__(self, features: Float[Array, "Z C P E"]) -> Float[Array, "Z C Q D"]:

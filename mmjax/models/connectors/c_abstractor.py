@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from mmjax import config
 from mmjax.models import layers
-from mmjax.models.connectors import projection
+from mmjax.models.connectors import projection, squares
 from mmjax.ops import pooling, positions
 
 NORM_EPS = 1e-6  # of the norms over channels, timm's LayerNorm2d
@@ -82,13 +82,11 @@ class RegNetBlock(nn.Module):
         return jax.nn.sigmoid(excite(jax.nn.silu(squeeze(mean))))
 
 
-class CAbstractor(nn.Module):
+class CAbstractor(squares.Squares):
     """Blocks on the patches, pooling, blocks on the tokens, MLP.
 
     The first block, `entry`, takes the encoder's width to the convolutions'.
     """
-
-    model: config.Model
 
     @nn.compact
     def __call__(self, features: Float[Array, "Z C P E"]) -> Float[Array, "Z C Q D"]:

@@ -6,18 +6,16 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from mmjax import config
-from mmjax.models.connectors import projection
+from mmjax.models.connectors import projection, squares
 
 
-class PixelShuffle(nn.Module):
+class PixelShuffle(squares.Squares):
     """Squares of k x k patches become one token each, then an MLP.
 
     A square's features go row by row, then column by column, as in InternVL (arXiv
     2404.16821, with `prenorm`) and Idefics3 and SmolVLM (2408.12637, 2504.05299; with
     `mlp_depth` 1). k is the patches' side over the tokens'.
     """
-
-    model: config.Model
 
     @nn.compact
     def __call__(self, features: Float[Array, "Z C P E"]) -> Float[Array, "Z C Q D"]:

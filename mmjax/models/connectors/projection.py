@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from mmjax import config
 from mmjax.models import layers
+from mmjax.models.connectors import squares
 from mmjax.ops import pointwise
 
 # Of a standard normal GELU leaves 0.43 of the mean square and SiLU 0.36: a kernel that
@@ -48,10 +49,8 @@ def prenorm(model: config.Model, x: Float[Array, "*axes E"]) -> Float[Array, "*a
     return layers.LayerNorm(x.shape[-1], model.vit.norm_eps, name="norm")(x)
 
 
-class LinearConnector(nn.Module):
+class LinearConnector(squares.Squares):
     """One linear layer on every patch, one token a patch (LLaVA, arXiv 2304.08485)."""
-
-    model: config.Model
 
     @nn.compact
     def __call__(self, features: Float[Array, "Z C P E"]) -> Float[Array, "Z C Q D"]:
@@ -60,14 +59,12 @@ class LinearConnector(nn.Module):
         return linear(prenorm(self.model, features))
 
 
-class MlpConnector(nn.Module):
+class MlpConnector(squares.Squares):
     """An MLP on every patch, one token a patch.
 
     Of two layers as in LLaVA-1.5 (arXiv 2310.03744); with an expansion to four widths
     before them, that of Prismatic's fused encoders (arXiv 2402.07865).
     """
-
-    model: config.Model
 
     @nn.compact
     def __call__(self, features: Float[Array, "Z C P E"]) -> Float[Array, "Z C Q D"]:
