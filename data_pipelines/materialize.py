@@ -46,9 +46,9 @@ class _Places(NamedTuple):
     slots: dict[int, range]  # of the group, by number of the segment; one a crop
     stop: int  # the first slot after them
 
-    def indices(self, image_tokens: int) -> dict[int, int]:
+    def indices(self, crop_positions: int) -> dict[int, int]:
         """Where the image tokens of each segment begin in the group's."""
-        return {n: slots.start * image_tokens for n, slots in self.slots.items()}
+        return {n: slots.start * crop_positions for n, slots in self.slots.items()}
 
 
 def assemble(
@@ -122,6 +122,7 @@ def documents_batch(
     shape = stream.shape_of(config, capacity)._replace(rows=len(documents))
     batch = stream.empty(1, shape, tokenizer.pad, shape.rows, capacity, Recycler())
     recipe = crops.recipe(config.model)
+    _require_room(config, costs)
     slot = 0
     for row, (segments, cost) in enumerate(zip(documents, costs)):
         numbers = [i for i, s in enumerate(segments) if isinstance(s, Image)]
@@ -131,7 +132,7 @@ def documents_batch(
         places = _Places(dict(zip(numbers, of_images)), slot)
         if not _decode(batch, recipe, segments, places, 0, True):
             raise ValueError(f"document {row}: an image can't be decoded")
-        indices = places.indices(shape.image_tokens)
+        indices = places.indices(shape.crop_positions)
         whole = stream.encode(tokenizer, segments, [n for _, n in cost], indices)
         length = len(whole.x) - 1
         if length > shape.row_tokens:
@@ -144,6 +145,18 @@ def documents_batch(
         stream.lay(batch, row, 0, 1, whole, Chunk(row, 0, length))
     _clear(batch)
     return batch
+
+
+def _require_room(config: Config, costs: Sequence[Sequence[tuple[int, int]]]) -> None:
+    """Raises ValueError for a document with more images than a row is laid out for."""
+    cross = config.model.decoder.cross_attention
+    for row, cost in enumerate(costs):
+        used = sum(slots for slots, _ in cost)
+        if cross.every and 0 < cross.row_images < used:
+            raise ValueError(
+                f"document {row}: {used} slots of images, a row attends to "
+                f"{cross.row_images} (model.decoder.cross_attention.row_images)"
+            )
 
 
 def _costs(config: Config, pictures: Sequence[Image]) -> list[tuple[int, int]]:
@@ -270,7 +283,7 @@ def _encode(
     columns = corpus.documents
     tokens = _columns(columns, document, columns.segment_tokens)
     of_images = [n for n, s in zip(tokens, segments) if isinstance(s, Image)]
-    indices = places.indices(materials.shape.image_tokens)
+    indices = places.indices(materials.shape.crop_positions)
     result = stream.encode(materials.tokenizer, segments, of_images, indices)
     if result.lengths != tokens:
         found = f"segments of {result.lengths} tokens instead of {tokens} as"

@@ -23,6 +23,7 @@ from data_pipelines.chunks import Layout
 from data_pipelines.index_columns import SLOTS, STATS, Documents
 from data_pipelines.memo import Chain, Memo
 from data_pipelines.windows import Row, Window
+from mmjax import config as config_lib
 from mmjax.config import Config
 
 VERSION = 2  # of the algorithm: another version, other rows
@@ -71,12 +72,8 @@ class _Facts(NamedTuple):
 
 def layout(config: Config) -> Layout:
     """The limits that a config sets to the rows of every source."""
-    data = config.data
-    tokens = max(1, config.model.connector.tokens)
-    limit = data.max_images_per_row or max(1, data.row_tokens // tokens)
-    if data.pool_capacity:
-        limit = min(limit, data.pool_capacity)
-    return Layout(data.row_tokens, limit, data.pack_window, data.seed)
+    data, slots = config.data, config_lib.row_slots(config)
+    return Layout(data.row_tokens, slots, data.pack_window, data.seed)
 
 
 class SourcePlan:

@@ -23,6 +23,7 @@ from data_pipelines.buffers import Recycler
 from data_pipelines.records import Segment, Text
 from data_pipelines.tokenizer import Tokenizer
 from data_pipelines.windows import Chunk
+from mmjax import config as config_lib
 from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
 from mmjax.config import Config
 
@@ -33,7 +34,7 @@ class Shape(NamedTuple):
     rows: int  # R
     row_tokens: int  # T
     capacity: int  # C
-    image_tokens: int  # Q
+    crop_positions: int  # Q, or 1 with cross-attention
     image_size: int  # h and w
 
 
@@ -92,7 +93,7 @@ def shape_of(config: Config, capacity: int) -> Shape:
         rows=config.data.rows_per_pool,
         row_tokens=config.data.row_tokens,
         capacity=capacity,
-        image_tokens=config.model.connector.tokens,
+        crop_positions=config_lib.crop_positions(config.model),
         image_size=config.model.vit.image_size,
     )
 

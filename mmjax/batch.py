@@ -16,8 +16,9 @@ class Batch(NamedTuple):
     `positions` restarts at 0 in each document (or in each part of a split one). Where
     `images` is not -1 the position holds image token `images % Q` of the slot
     `images // Q` of its own group, and its entry in `tokens` is the tokenizer's image
-    id. `targets` is shifted inside each document, so a position never predicts another
-    document's token; `loss_mask` is True exactly where a target counts.
+    id. (With cross-attention an image's one position marks where it stands, and holds
+    its slot.) `targets` is shifted inside each document, so a position never predicts
+    another document's token; `loss_mask` is True exactly where a target counts.
     """
 
     tokens_ZRT: Int32[np.ndarray, "Z R T"]

@@ -13,6 +13,7 @@ def problems(model: Model, row_tokens: int) -> list[str]:
         *_decoder_problems(model),
         *tiling_problems(model.preprocessing),
         *_moe_problems(model),
+        *_cross_problems(model),
         *_row_problems(model, row_tokens),
     ]
 
@@ -163,6 +164,23 @@ def _moe_problems(model: Model) -> list[str]:
     return problems
 
 
+def _cross_problems(model: Model) -> list[str]:
+    cross, name = model.decoder.cross_attention, "model.decoder.cross_attention"
+    problems = []
+    if cross.every > model.decoder.layers:
+        problems.append(
+            f"{name}.every={cross.every}: must not exceed model.decoder.layers="
+            f"{model.decoder.layers}, or no layer attends to images"
+        )
+    tiling = model.preprocessing.tiling
+    if cross.every and cross.images == "last" and tiling != "none":
+        problems.append(
+            f"{name}.images='last': would see the last tile of an image alone, must be "
+            f"'all_before' with model.preprocessing.tiling={tiling!r}"
+        )
+    return problems
+
+
 def _row_problems(model: Model, row_tokens: int) -> list[str]:
     problems = divides(
         "model.loss_chunk", min(model.loss_chunk, row_tokens),
@@ -171,7 +189,7 @@ def _row_problems(model: Model, row_tokens: int) -> list[str]:
     if tiling_problems(model.preprocessing):
         return problems
     crops = config_lib.most_crops(model)
-    tokens = crops * model.connector.tokens
+    tokens = crops * config_lib.crop_positions(model)
     if row_tokens < tokens + 2:
         of = f" ({crops} crops)" if crops > 1 else ""
         problems.append(

@@ -38,18 +38,19 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     ),
     (r"decoder/unembed", (P("fsdp", "tensor"),)),
     (
-        rf"{_LAYER}/attention/(query|key|value)/kernel",  # [L, D, N, H]
+        rf"{_LAYER}/(cross/)?attention/(query|key|value)/kernel",  # [L, D, N, H]
         (P(None, "fsdp", "tensor", None),),
     ),
     (
-        rf"{_LAYER}/attention/out/kernel",  # [L, N, H, D]
+        rf"{_LAYER}/(cross/)?attention/out/kernel",  # [L, N, H, D]
         (P(None, "tensor", None, "fsdp"), P(None, "tensor", "fsdp", None)),
     ),
-    (rf"{_LAYER}/mlp/(gate|up)/kernel", (P(None, "fsdp", "tensor"),)),
+    (rf"{_LAYER}/(cross/)?mlp/(gate|up)/kernel", (P(None, "fsdp", "tensor"),)),
     (
-        rf"{_LAYER}/mlp/down/kernel",  # [L, F, D]
+        rf"{_LAYER}/(cross/)?mlp/down/kernel",  # [L, F, D]
         (P(None, "tensor", "fsdp"), P(None, ("tensor", "fsdp"), None)),
     ),
+    (rf"{_LAYER}/cross/(attention|mlp)_gate", (REPLICATED,)),  # [L]
     (rf"{_LAYER}/moe/router/kernel", (REPLICATED,)),  # [L, D, X]
     (
         rf"{_LAYER}/moe/(gate|up)/kernel",  # [L, X, D, F]

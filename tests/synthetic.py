@@ -91,14 +91,14 @@ def batch(config: Config, seed: int) -> Batch:
 
 def _fill_row(made: Batch, z: int, r: int, config: Config, rng) -> None:
     """Places documents until one doesn't fit; what remains is padding."""
-    image_tokens = config.model.connector.tokens
+    crop_positions = config_lib.crop_positions(config.model)
     start, segment = 0, 0
     while True:
         with_image = rng.random() < 0.6 and not made.real_ZC[z].all()
         words = rng.integers(
             FIRST_WORD, config.model.decoder.vocab_size, rng.integers(1, 6)
         )
-        pictures = [IMAGE] * image_tokens if with_image else []
+        pictures = [IMAGE] * crop_positions if with_image else []
         stream = [BOS, *pictures, *words, EOS]
         stop = start + len(stream) - 1
         if stop > config.data.row_tokens:
@@ -115,8 +115,8 @@ def _fill_row(made: Batch, z: int, r: int, config: Config, rng) -> None:
             slot = int(made.real_ZC[z].sum())
             made.real_ZC[z, slot] = True
             first = start + 1
-            made.images_ZRT[z, r, first : first + image_tokens] = (
-                slot * image_tokens + np.arange(image_tokens)
+            made.images_ZRT[z, r, first : first + crop_positions] = (
+                slot * crop_positions + np.arange(crop_positions)
             )
         start = stop
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from data_pipelines.batches import Pipeline
 from data_pipelines.tokenizer import Tokenizer, piece
+from mmjax import config as config_lib
 from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
 from mmjax.config import Config
 
@@ -121,8 +122,8 @@ def _row(
     for segment in range(1, int(segments.max()) + 1):
         source, document = documents[segment - 1]
         entries = chunk_entries(
-            batch, place, segment, config.model.connector.tokens, opened.tokenizer,
-            crops[segment - 1],
+            batch, place, segment, config_lib.crop_positions(config.model),
+            opened.tokenizer, crops[segment - 1],
         )  # fmt: skip
         kind = opened.kind(source, document)
         length = int((segments == segment).sum())
@@ -145,7 +146,7 @@ def chunk_entries(
     batch: Batch,
     place: tuple[int, int],
     segment: int,
-    image_tokens: int,
+    crop_positions: int,
     tokenizer: Tokenizer,
     crops: Sequence[int],
 ) -> Iterator[Token | Picture]:
@@ -163,7 +164,7 @@ def chunk_entries(
     ids = [*inputs.tolist(), int(targets[-1])]
     trained = [False, *loss.tolist()]
     control = (tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.image)
-    slots = np.where(image == NO_IMAGE, NO_IMAGE, image // image_tokens).tolist()
+    slots = np.where(image == NO_IMAGE, NO_IMAGE, image // crop_positions).tolist()
     of_images = ((crop, count) for count in crops for crop in range(count))
     runs = itertools.groupby(range(len(ids)), key=[*slots, NO_IMAGE].__getitem__)
     for slot, run in runs:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from mmjax import config
 from mmjax.batch import Batch
-from mmjax.models import connectors, decoder, layers, vit
+from mmjax.models import connectors, cross_attention, decoder, layers, vit
 from mmjax.ops import splice
 from mmjax.ops.moe import RouterSums
 
@@ -37,7 +37,10 @@ class Model(NamedTuple):
 
 
 class VLM(nn.Module):
-    """Encoder, connector, splice, decoder."""
+    """Encoder, connector, splice, decoder.
+
+    With cross-attention there is no splice: the decoder's blocks look at the images.
+    """
 
     model: config.Model
 
@@ -54,10 +57,14 @@ class VLM(nn.Module):
         images_ZCQD = layers.pin(images_ZCQD, layers.GROUPS, None, None, None)
         language = decoder.Decoder(model, name="decoder")
         x_ZRTD = language.embed(arrays.tokens_ZRT)
-        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT)
+        seen = None
+        if model.decoder.cross_attention.every:
+            seen = cross_attention.look(model, images_ZCQD, arrays)
+        else:
+            x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT)
         x_ZRTD = layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None)
         hidden_ZRTD, router = language(
-            x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT
+            x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT, seen
         )
         return Outputs(hidden_ZRTD, language.unembed_table(), router)
 
