@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import crops, images, stream, wording
+from data_pipelines import crops, images, instructions, stream, wording
 from data_pipelines.buffers import Recycler
 from data_pipelines.crops import Recipe
 from data_pipelines.faults import BadRecordError, Fault
@@ -51,6 +51,13 @@ class _Places(NamedTuple):
         return {n: slots.start * crop_positions for n, slots in self.slots.items()}
 
 
+class _Read(NamedTuple):
+    """A record that is as its index says."""
+
+    segments: Sequence[Segment]
+    stream: Stream
+
+
 def assemble(
     materials: Materials, rows: Sequence[PlannedRow], share: Share, out: Batch
 ) -> list[Fault]:
@@ -88,6 +95,8 @@ def assemble(
             ):
                 document.stream.predicted[:] = False
                 reason = "image"
+            if document is not None:
+                _write_texts(out, document, places, first)
             if row is None:
                 continue
             if reason:
@@ -134,6 +143,7 @@ def documents_batch(
             raise ValueError(f"document {row}: an image can't be decoded")
         indices = places.indices(shape.crop_positions)
         whole = stream.encode(tokenizer, segments, [n for _, n in cost], indices)
+        _write_texts(batch, _Read(segments, whole), places, 0)
         length = len(whole.x) - 1
         if length > shape.row_tokens:
             raise ValueError(
@@ -226,16 +236,21 @@ def _decode(
     return good
 
 
+def _write_texts(batch: Batch, document: _Read, places: _Places, low: int) -> None:
+    """Writes the text beside each image into the slots held, which start at `low`."""
+    texts_CW = batch.texts_ZCW[0]
+    most = texts_CW.shape[1]
+    if not most:
+        return
+    texts = instructions.beside(document.segments, document.stream, most)
+    for segment, slots in places.slots.items():
+        here = slice(max(slots.start - low, 0), max(slots.stop - low, 0))
+        texts_CW[here, : len(texts[segment])] = texts[segment]
+
+
 def _clear(batch: Batch) -> None:
     """Blackens the slots that hold no image."""
     batch.pixels_ZChwc[~batch.real_ZC] = 0
-
-
-class _Read(NamedTuple):
-    """A record that is as its index says."""
-
-    segments: Sequence[Segment]
-    stream: Stream
 
 
 def _read(

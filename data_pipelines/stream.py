@@ -24,7 +24,7 @@ from data_pipelines.records import Segment, Text
 from data_pipelines.tokenizer import Tokenizer
 from data_pipelines.windows import Chunk
 from mmjax import config as config_lib
-from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
+from mmjax.batch import NO_IMAGE, NO_TEXT, PAD_SEGMENT, Batch
 from mmjax.config import Config
 
 
@@ -36,6 +36,7 @@ class Shape(NamedTuple):
     capacity: int  # C
     crop_positions: int  # Q, or 1 with cross-attention
     image_size: int  # h and w
+    text_tokens: int = 0  # W
 
 
 class Stream(NamedTuple):
@@ -95,6 +96,7 @@ def shape_of(config: Config, capacity: int) -> Shape:
         capacity=capacity,
         crop_positions=config_lib.crop_positions(config.model),
         image_size=config.model.vit.image_size,
+        text_tokens=config_lib.text_tokens(config.model),
     )
 
 
@@ -117,6 +119,7 @@ def empty(
         sources_ZRT=np.zeros(grid, np.int32),
         pixels_ZChwc=recycler.empty((groups, slots, *square)),
         real_ZC=np.zeros((groups, slots), np.bool_),
+        texts_ZCW=np.full((groups, slots, shape.text_tokens), NO_TEXT, np.int32),
     )
 
 

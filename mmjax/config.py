@@ -109,6 +109,8 @@ class QFormer:
     mlp_width: int = 3072
     cross_every: int = 2  # of so many layers the first attends to the patches too
     norm_eps: float = 1e-12
+    # Tokens of the text beside an image that the queries hear of, at most; 0: of none.
+    text: int = 0
 
 
 @dataclasses.dataclass
@@ -436,6 +438,12 @@ def crop_positions(model: Model) -> int:
     They hold its tokens; with cross-attention, one position marks where it stands.
     """
     return 1 if model.decoder.cross_attention.every else model.connector.tokens
+
+
+def text_tokens(model: Model) -> int:
+    """Tokens of the text beside an image that the connector reads, at most (W)."""
+    connector = model.connector
+    return connector.qformer.text if connector.kind == "qformer" else 0
 
 
 def row_slots(config: Config) -> int:

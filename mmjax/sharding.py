@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mmjax import config as config_lib
-from mmjax.batch import Batch, Share
+from mmjax.batch import OF_SLOTS, Batch, Share
 from mmjax.config import Config
 from mmjax.models import layers
 
@@ -78,7 +78,12 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
         r"connector/blocks/layer_\d+/(attention|cross)/out/kernel",  # [L, N, H, E]
         (P(None, _ALL, None, None), P(None, None, None, _ALL)),
     ),
-    (r"connector/blocks/layer_\d+/mlp/(up|down)/kernel", (P(None, _ALL, None),)),
+    (
+        r"connector/blocks/layer_\d+/(mlp|mlp_words)/(up|down)/kernel",
+        (P(None, _ALL, None),),
+    ),
+    (r"connector/words/embedding", (P(_ALL, None),)),  # [V, E]
+    (r"connector/words/positions", (REPLICATED,)),
     (r"connector/entry/(expand|squeeze|excite|out|shortcut)/kernel", (P(_ALL, None),)),
     (
         r"connector/(before|after)/(expand|squeeze|excite|out)/kernel",  # [L, E, E]
@@ -191,7 +196,7 @@ def batch_shardings(mesh: Mesh) -> Batch:
 
 
 def _batch_spec(field: str) -> PartitionSpec:
-    return SLOTS if field in ("pixels_ZChwc", "real_ZC") else ROWS
+    return SLOTS if field in OF_SLOTS else ROWS
 
 
 def batch_shapes(config: Config, capacity: int) -> Batch:
@@ -203,6 +208,10 @@ def batch_shapes(config: Config, capacity: int) -> Batch:
         "loss_mask_ZRT": (tokens, np.bool_),
         "pixels_ZChwc": ((groups, capacity, side, side, 3), np.uint8),
         "real_ZC": ((groups, capacity), np.bool_),
+        "texts_ZCW": (
+            (groups, capacity, config_lib.text_tokens(config.model)),
+            np.int32,
+        ),
     }
     structs: list[Any] = [
         jax.ShapeDtypeStruct(*shapes.get(name, (tokens, np.int32)))

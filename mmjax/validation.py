@@ -27,7 +27,7 @@ def validate(config: Config) -> None:
 
 
 MAY_BE_ZERO = {
-    "model.connector.mlp_expand",
+    "model.connector.mlp_expand", "model.connector.qformer.text",
     "config.seed", "config.max_hours", "model.z_loss", "data.seed",
     "model.decoder.query_scale", "model.decoder.attention_softcap",
     "model.decoder.logit_softcap", "model.decoder.window",

@@ -84,6 +84,7 @@ def batch(
         sources_ZRT=np.zeros(shape, np.int32),
         pixels_ZChwc=pixels,
         real_ZC=np.ones((groups, slots), bool),
+        texts_ZCW=np.zeros((groups, slots, 0), np.int32),
     )
 
 

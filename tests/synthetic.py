@@ -12,7 +12,7 @@ import numpy as np
 
 from mmjax import config as config_lib
 from mmjax import sharding, step
-from mmjax.batch import NO_IMAGE, Batch, Share
+from mmjax.batch import NO_IMAGE, NO_TEXT, OF_SLOTS, Batch, Share
 from mmjax.config import Config
 from mmjax.models import vlm
 
@@ -82,6 +82,9 @@ def batch(config: Config, seed: int) -> Batch:
             0, 256, (groups, slots, side, side, 3), dtype=np.uint8
         ),
         real_ZC=np.zeros((groups, slots), bool),
+        texts_ZCW=np.full(
+            (groups, slots, config_lib.text_tokens(model)), NO_TEXT, np.int32
+        ),
     )
     for z in range(groups):
         for r in range(data.rows_per_pool):
@@ -132,7 +135,7 @@ def part_of(whole: Batch, held: Share) -> Batch:
     groups, rows, slots = (slice(*edges) for edges in held)
     return Batch(
         *(
-            array[groups, slots if name in ("pixels_ZChwc", "real_ZC") else rows]
+            array[groups, slots if name in OF_SLOTS else rows]
             for name, array in zip(Batch._fields, whole, strict=True)
         )
     )

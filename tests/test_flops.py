@@ -58,6 +58,7 @@ def traced(model, frozen=(), rows=2):
     batch = Batch(
         row, row, row > 0, row + 1, row, row - 1, row[..., 0],
         np.zeros((1, slots, side, side, 3), np.uint8), np.ones((1, slots), bool),
+        np.zeros((1, slots, 0), np.int32),
     )  # fmt: skip
     params = jax.eval_shape(built.init, jax.random.key(0))
     paths = optim.flatten(params)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mmjax import config
-from mmjax.batch import Batch
+from mmjax.batch import NO_TEXT, Batch
 from mmjax.models import connectors, cross_attention, decoder, layers, vit
 from mmjax.ops import splice
 from mmjax.ops.moe import RouterSums
@@ -50,7 +50,8 @@ class VLM(nn.Module):
         arrays: Any = jax.tree.map(jnp.asarray, batch)
         features_ZCPE = vit.encode(model, arrays.pixels_ZChwc)
         connector = connectors.CONNECTORS[model.connector.kind]
-        images_ZCQD = connector(model, name="connector")(features_ZCPE)
+        texts = [arrays.texts_ZCW] if config.text_tokens(model) else []
+        images_ZCQD = connector(model, name="connector")(features_ZCPE, *texts)
         # Every device encodes its own slots; then the group's rows get all of them.
         slots = (layers.GROUPS, ("fsdp", "tensor"))
         images_ZCQD = layers.pin(images_ZCQD, *slots, None, None)
@@ -98,4 +99,5 @@ def _smallest_batch(model: config.Model) -> Batch:
         sources_ZRT=row,
         pixels_ZChwc=np.zeros((1, 1, side, side, 3), np.uint8),
         real_ZC=np.zeros((1, 1), bool),
+        texts_ZCW=np.full((1, 1, config.text_tokens(model)), NO_TEXT, np.int32),
     )
