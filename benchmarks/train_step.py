@@ -218,6 +218,7 @@ def make_batch(config: Config) -> Batch:
         sources_ZRT=np.zeros(shape, np.int32),
         pixels_ZChwc=rng.integers(0, 256, pixels, dtype=np.uint8),
         real_ZC=np.ones((1, data.rows_per_batch), bool),
+        texts_ZCW=np.zeros((1, data.rows_per_batch, 0), np.int32),
     )
 
 

@@ -6,7 +6,7 @@ import functools
 import pathlib
 from collections.abc import Generator
 
-from data_pipelines import loader, materialize, stream
+from data_pipelines import loader, materialize, sights, stream
 from data_pipelines.buffers import Recycler
 from data_pipelines.faults import Fault, Limits
 from data_pipelines.loader import Reading, Work
@@ -135,6 +135,15 @@ class Pipeline:
             materialize.image_crops(self._corpus(source).documents, chunk)
             for source, chunk in zip(planned.of_chunks(), planned.row.chunks)
         ]
+
+    def sights(self, step: int, seen: str) -> int:
+        """Pairs of a position of a batch and a crop that it sees, as `sights.count`."""
+        return sum(
+            sights.count(self._corpus(source).documents, chunk, seen)
+            for group in self.plan.rows_of(step)
+            for planned in group
+            for source, chunk in zip(planned.of_chunks(), planned.row.chunks)
+        )
 
     def kind(self, source: int, document: int) -> str:
         """The kind of a document."""

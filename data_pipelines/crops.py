@@ -62,23 +62,25 @@ def count(grid: Grid) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def cost(recipe: Recipe, image_tokens: int, width: int, height: int) -> tuple[int, int]:
+def cost(
+    recipe: Recipe, crop_positions: int, width: int, height: int
+) -> tuple[int, int]:
     """Slots and positions of an image, as `config.image_cost` tells them of many."""
     tiles = grid(recipe, width, height)
     slots = count(tiles)
     if recipe.map is None:
-        return slots, slots * image_tokens
+        return slots, slots * crop_positions
     return slots, int(image_map.positions(recipe.map, *tiles, width, height))
 
 
-def order(recipe: Recipe, image_tokens: int, width: int, height: int) -> np.ndarray:
+def order(recipe: Recipe, crop_positions: int, width: int, height: int) -> np.ndarray:
     """What stands at each position of an image: a token of its crops, or NEWLINE.
 
-    An int32 for each; tokens count through the crops, of `image_tokens` each.
+    An int32 for each; tokens count through the crops, of `crop_positions` each.
     """
     tiles = grid(recipe, width, height)
     if recipe.map is None:
-        return np.arange(count(tiles) * image_tokens, dtype=np.int32)
+        return np.arange(count(tiles) * crop_positions, dtype=np.int32)
     return image_map.order(recipe.map, tiles, width, height)
 
 

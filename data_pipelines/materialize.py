@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import crops, images, stream, wording
+from data_pipelines import crops, images, instructions, stream, wording
 from data_pipelines.buffers import Recycler
 from data_pipelines.crops import Recipe
 from data_pipelines.faults import BadRecordError, Fault
@@ -47,6 +47,13 @@ class _Places(NamedTuple):
     stop: int  # the first slot after them
 
 
+class _Read(NamedTuple):
+    """A record that is as its index says."""
+
+    segments: Sequence[Segment]
+    stream: Stream
+
+
 def assemble(
     materials: Materials, rows: Sequence[PlannedRow], share: Share, out: Batch
 ) -> list[Fault]:
@@ -84,6 +91,8 @@ def assemble(
             ):
                 document.stream.predicted[:] = False
                 reason = "image"
+            if document is not None:
+                _write_texts(out, document, places, first)
             if row is None:
                 continue
             if reason:
@@ -118,6 +127,7 @@ def documents_batch(
     shape = stream.shape_of(config, capacity)._replace(rows=len(documents))
     batch = stream.empty(1, shape, tokenizer.pad, shape.rows, capacity, Recycler())
     recipe = crops.recipe(config.model)
+    _require_room(config, costs)
     slot = 0
     for row, (segments, cost) in enumerate(zip(documents, costs)):
         numbers = [i for i, s in enumerate(segments) if isinstance(s, Image)]
@@ -127,8 +137,9 @@ def documents_batch(
         places = _Places(dict(zip(numbers, of_images)), slot)
         if not _decode(batch, recipe, segments, places, 0, True):
             raise ValueError(f"document {row}: an image can't be decoded")
-        indices = _indices(recipe, shape.image_tokens, segments, places)
+        indices = _indices(recipe, shape.crop_positions, segments, places)
         whole = stream.encode(tokenizer, segments, [n for _, n in cost], indices)
+        _write_texts(batch, _Read(segments, whole), places, 0)
         length = len(whole.x) - 1
         if length > shape.row_tokens:
             raise ValueError(
@@ -140,6 +151,18 @@ def documents_batch(
         stream.lay(batch, row, 0, 1, whole, Chunk(row, 0, length))
     _clear(batch)
     return batch
+
+
+def _require_room(config: Config, costs: Sequence[Sequence[tuple[int, int]]]) -> None:
+    """Raises ValueError for a document with more images than a row is laid out for."""
+    cross = config.model.decoder.cross_attention
+    for row, cost in enumerate(costs):
+        used = sum(slots for slots, _ in cost)
+        if cross.every and 0 < cross.row_images < used:
+            raise ValueError(
+                f"document {row}: {used} slots of images, a row attends to "
+                f"{cross.row_images} (model.decoder.cross_attention.row_images)"
+            )
 
 
 def _costs(config: Config, pictures: Sequence[Image]) -> list[tuple[int, int]]:
@@ -177,15 +200,15 @@ def _places(documents: Documents, chunk: Chunk, slot: int) -> _Places:
 
 
 def _indices(
-    recipe: Recipe, image_tokens: int, segments: Sequence[Segment], places: _Places
+    recipe: Recipe, crop_positions: int, segments: Sequence[Segment], places: _Places
 ) -> dict[int, np.ndarray]:
     """What stands at the positions of each image, as in `Batch.images`."""
     indices = {}
     for number, slots in places.slots.items():
         image = segments[number]
         assert isinstance(image, Image)
-        order = crops.order(recipe, image_tokens, image.width, image.height)
-        first = slots.start * image_tokens
+        order = crops.order(recipe, crop_positions, image.width, image.height)
+        first = slots.start * crop_positions
         indices[number] = np.where(order < 0, order, order + first)
     return indices
 
@@ -223,16 +246,21 @@ def _decode(
     return good
 
 
+def _write_texts(batch: Batch, document: _Read, places: _Places, low: int) -> None:
+    """Writes the text beside each image into the slots held, which start at `low`."""
+    texts_CW = batch.texts_ZCW[0]
+    most = texts_CW.shape[1]
+    if not most:
+        return
+    texts = instructions.beside(document.segments, document.stream, most)
+    for segment, slots in places.slots.items():
+        here = slice(max(slots.start - low, 0), max(slots.stop - low, 0))
+        texts_CW[here, : len(texts[segment])] = texts[segment]
+
+
 def _clear(batch: Batch) -> None:
     """Blackens the slots that hold no image."""
     batch.pixels_ZChwc[~batch.real_ZC] = 0
-
-
-class _Read(NamedTuple):
-    """A record that is as its index says."""
-
-    segments: Sequence[Segment]
-    stream: Stream
 
 
 def _read(
@@ -262,9 +290,9 @@ def _segments(
     slots = _columns(columns, document, columns.segment_slots)
     tokens = _columns(columns, document, columns.segment_tokens)
     known = [(s, t if s else 0) for s, t in zip(slots, tokens)]
-    recipe, image_tokens = materials.recipe, materials.shape.image_tokens
+    recipe, crop_positions = materials.recipe, materials.shape.crop_positions
     found = [
-        crops.cost(recipe, image_tokens, segment.width, segment.height)
+        crops.cost(recipe, crop_positions, segment.width, segment.height)
         if isinstance(segment, Image)
         else (0, 0)
         for segment in segments
@@ -285,8 +313,8 @@ def _encode(
     columns = corpus.documents
     tokens = _columns(columns, document, columns.segment_tokens)
     of_images = [n for n, s in zip(tokens, segments) if isinstance(s, Image)]
-    image_tokens = materials.shape.image_tokens
-    indices = _indices(materials.recipe, image_tokens, segments, places)
+    crop_positions = materials.shape.crop_positions
+    indices = _indices(materials.recipe, crop_positions, segments, places)
     result = stream.encode(materials.tokenizer, segments, of_images, indices)
     if result.lengths != tokens:
         found = f"segments of {result.lengths} tokens instead of {tokens} as"

@@ -72,18 +72,8 @@ class _Facts(NamedTuple):
 
 def layout(config: Config) -> Layout:
     """The limits that a config sets to the rows of every source."""
-    data = config.data
-    limit = data.max_images_per_row or _most_slots(config)
-    if data.pool_capacity:
-        limit = min(limit, data.pool_capacity)
-    return Layout(data.row_tokens, limit, data.pack_window, data.seed)
-
-
-def _most_slots(config: Config) -> int:
-    """Slots whose image tokens fill a row: of unpadded images, tiles may have none."""
-    whole = max(1, config.data.row_tokens // max(1, config.model.connector.tokens))
-    unpad = config.model.preprocessing.unpad
-    return whole * config_lib.most_crops(config.model) if unpad else whole
+    data, slots = config.data, config_lib.row_slots(config)
+    return Layout(data.row_tokens, slots, data.pack_window, data.seed)
 
 
 class SourcePlan:

@@ -43,4 +43,6 @@ def group_bytes(config: Config, capacity: int, share: Share) -> int:
     shape = stream.shape_of(config, capacity)
     rows, slots = (high - low for low, high in (share.rows, share.slots))
     pixels = math.prod((shape.image_size, shape.image_size, 3))
-    return rows * shape.row_tokens * _COLUMNS + slots * (pixels + 1)
+    return rows * shape.row_tokens * _COLUMNS + slots * (
+        pixels + 1 + 4 * shape.text_tokens
+    )

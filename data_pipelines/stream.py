@@ -23,7 +23,8 @@ from data_pipelines.buffers import Recycler
 from data_pipelines.records import Segment, Text
 from data_pipelines.tokenizer import Tokenizer
 from data_pipelines.windows import Chunk
-from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
+from mmjax import config as config_lib
+from mmjax.batch import NO_IMAGE, NO_TEXT, PAD_SEGMENT, Batch
 from mmjax.config import Config
 
 
@@ -33,8 +34,9 @@ class Shape(NamedTuple):
     rows: int  # R
     row_tokens: int  # T
     capacity: int  # C
-    image_tokens: int  # Q
+    crop_positions: int  # Q, or 1 with cross-attention
     image_size: int  # h and w
+    text_tokens: int = 0  # W
 
 
 class Stream(NamedTuple):
@@ -91,8 +93,9 @@ def shape_of(config: Config, capacity: int) -> Shape:
         rows=config.data.rows_per_pool,
         row_tokens=config.data.row_tokens,
         capacity=capacity,
-        image_tokens=config.model.connector.tokens,
+        crop_positions=config_lib.crop_positions(config.model),
         image_size=config.model.vit.image_size,
+        text_tokens=config_lib.text_tokens(config.model),
     )
 
 
@@ -115,6 +118,7 @@ def empty(
         sources_ZRT=np.zeros(grid, np.int32),
         pixels_ZChwc=recycler.empty((groups, slots, *square)),
         real_ZC=np.zeros((groups, slots), np.bool_),
+        texts_ZCW=np.full((groups, slots, shape.text_tokens), NO_TEXT, np.int32),
     )
 
 

@@ -14,7 +14,8 @@ letters mean the same everywhere in the project:
     F  hidden width of an MLP           G  query heads per key-value head
     h, w, c  pixels                     H  head size
     J  tokens of several rows           A  experts that a token goes to
-    M  slots of the experts' buffers
+    M  slots of the experts' buffers    U  images of a row that it attends to
+    W  tokens of the text beside an image
 """
 
 __version__ = "0.1.0"

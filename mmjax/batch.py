@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int32, UInt8
 PAD_SEGMENT = 0  # segment id of a position that belongs to no document
 NO_IMAGE = -1  # image index of a position that holds text
 NEWLINE = -2  # and of one that holds the learned vector which ends a row of an image
+NO_TEXT = -1  # id where the text beside an image has ended
 
 
 class Batch(NamedTuple):
@@ -17,9 +18,11 @@ class Batch(NamedTuple):
     `positions` restarts at 0 in each document (or in each part of a split one). Where
     `images` is 0 or more the position holds image token `images % Q` of the slot
     `images // Q` of its own group; where it is not -1, its entry in `tokens` is the
-    tokenizer's image id. `targets` is shifted inside each document, so a position never
-    predicts another document's token; `loss_mask` is True exactly where a target
-    counts.
+    tokenizer's image id. (With cross-attention an image's one position marks where it
+    stands, and holds its slot.) `targets` is shifted inside each document, so a
+    position never predicts another document's token; `loss_mask` is True exactly where
+    a target counts. `texts` is what a connector reads beside each slot; W is 0 where it
+    reads nothing.
     """
 
     tokens_ZRT: Int32[np.ndarray, "Z R T"]
@@ -31,6 +34,10 @@ class Batch(NamedTuple):
     sources_ZRT: Int32[np.ndarray, "Z R T"]  # place in config.data.sources
     pixels_ZChwc: UInt8[np.ndarray, "Z C h w c"]
     real_ZC: Bool[np.ndarray, "Z C"]  # the slot holds an image of some document
+    texts_ZCW: Int32[np.ndarray, "Z C W"]  # ids, NO_TEXT after the last
+
+
+OF_SLOTS = ("pixels_ZChwc", "real_ZC", "texts_ZCW")  # the others are of rows
 
 
 class Share(NamedTuple):

@@ -33,6 +33,7 @@ VIT_NORMS = ("layer", "rms")
 EMBEDDING_NORMS = ("none", "patches", "tokens")
 POSITIONS = ("learned", "fixed")
 RESIZES = ("linear", "cubic", "torch_bicubic")
+SEEN_IMAGES = ("last", "all_before")
 UNITS = ("row", "loss_token", "document")
 EPOCH_POLICIES = ("warn", "stop")
 BAD_RECORDS = ("stop", "mask")
@@ -108,6 +109,8 @@ class QFormer:
     mlp_width: int = 3072
     cross_every: int = 2  # of so many layers the first attends to the patches too
     norm_eps: float = 1e-12
+    # Tokens of the text beside an image that the queries hear of, at most; 0: of none.
+    text: int = 0
 
 
 @dataclasses.dataclass
@@ -144,6 +147,21 @@ class Moe:
     backend: str = "ragged_dot"  # of dropless experts: one of MOE_BACKENDS
     balance_loss: float = 0.01  # weight of the balance loss, summed over sparse layers
     z_loss: float = 0.001  # weight of the router's squared log-partition, likewise
+
+
+@dataclasses.dataclass
+class CrossAttention:
+    """Gated blocks in the decoder that attend to images, which then aren't in the rows.
+
+    Flamingo's (arXiv 2204.14198). Heads, MLP and norms have the decoder's own sizes.
+    """
+
+    every: int = 0  # the last of so many layers has one before it; 0: there are none
+    # What a token sees of its document's images before it: one of SEEN_IMAGES.
+    images: str = "last"
+    # Pool slots that a row may use: the keys of a row are laid out for so many images.
+    # 0: as many as its pool has, which costs most where rows share a large pool.
+    row_images: int = 0
 
 
 @dataclasses.dataclass
@@ -196,6 +214,7 @@ class Decoder:
     rope_scaling: RopeScaling = dataclasses.field(default_factory=RopeScaling)
     remat: str = "full"  # one of REMATS
     moe: Moe = dataclasses.field(default_factory=Moe)
+    cross_attention: CrossAttention = dataclasses.field(default_factory=CrossAttention)
 
 
 @dataclasses.dataclass
@@ -409,15 +428,15 @@ class ImageCost(NamedTuple):
 def image_cost(model: Model, width: np.ndarray, height: np.ndarray) -> ImageCost:
     """Slots and positions of images of the given sizes (arrays of pixels, same shape).
 
-    Every crop of an image is one slot and `connector.tokens` positions, but for a map
-    of tokens (`preprocessing.unpad` and `.newline`), whose positions follow its size.
+    Every crop of an image is one slot and `crop_positions`, but for a map of tokens
+    (`preprocessing.unpad` and `.newline`), whose positions follow its size.
     """
     grids = grids_of(model.preprocessing) or ((0, 0),)
     chosen = tiling.choose(grids, model.vit.image_size, width, height)
     rows, columns = np.array(grids, np.int32).T[:, chosen]
     slots, layout = 1 + rows * columns, map_of(model)
     if layout is None:
-        return ImageCost(slots, slots * np.int32(model.connector.tokens))
+        return ImageCost(slots, slots * np.int32(crop_positions(model)))
     return ImageCost(slots, image_map.positions(layout, rows, columns, width, height))
 
 
@@ -427,6 +446,33 @@ def map_of(model: Model) -> image_map.Map | None:
     if not how.unpad and not how.newline:
         return None
     return image_map.Map(math.isqrt(model.connector.tokens), how.unpad, how.newline)
+
+
+def crop_positions(model: Model) -> int:
+    """Positions of a row that one crop of an image takes.
+
+    They hold its tokens; with cross-attention, one position marks where it stands.
+    """
+    return 1 if model.decoder.cross_attention.every else model.connector.tokens
+
+
+def text_tokens(model: Model) -> int:
+    """Tokens of the text beside an image that the connector reads, at most (W)."""
+    connector = model.connector
+    return connector.qformer.text if connector.kind == "qformer" else 0
+
+
+def row_slots(config: Config) -> int:
+    """Pool slots that one row of a run may use, at most."""
+    data, model = config.data, config.model
+    fit = max(1, data.row_tokens // max(1, crop_positions(model)))
+    if model.preprocessing.unpad:
+        fit *= most_crops(model)  # tiles that show margins alone take no positions
+    limits = [data.max_images_per_row or fit]
+    cross = model.decoder.cross_attention
+    limits += [data.pool_capacity] if data.pool_capacity else []
+    limits += [cross.row_images] if cross.every and cross.row_images else []
+    return min(limits)
 
 
 def grids_of(preprocessing: Preprocessing) -> tuple[tiling.Grid, ...]:
@@ -450,7 +496,7 @@ def most_crops(model: Model) -> int:
 
 def most_positions(model: Model) -> int:
     """Positions of an image in its row, at most: of one without margins."""
-    tokens, layout = most_crops(model) * model.connector.tokens, map_of(model)
+    tokens, layout = most_crops(model) * crop_positions(model), map_of(model)
     if layout is None or not layout.newline:
         return tokens
     grids = grids_of(model.preprocessing)
@@ -464,7 +510,7 @@ def image_cost_facts(model: Model) -> tuple[Any, ...]:
     """All of a model that `image_cost` follows from: equal facts, equal costs."""
     grids, layout = grids_of(model.preprocessing), map_of(model)
     of_tiles = (model.vit.image_size, grids) if grids else ()
-    return (model.connector.tokens, *of_tiles, *(() if layout is None else layout))
+    return (crop_positions(model), *of_tiles, *(() if layout is None else layout))
 
 
 def patches(vit: ViT) -> int:
@@ -505,13 +551,20 @@ def is_local(decoder: Decoder, layer: int) -> bool:
 def layer_period(decoder: Decoder) -> int:
     """After so many layers the kinds of layers repeat; 1 where all are alike."""
     sparse = decoder.moe.every if decoder.moe.experts else 1
-    return math.lcm(decoder.global_every or 1, sparse)
+    crossed = decoder.cross_attention.every or 1
+    return math.lcm(decoder.global_every or 1, sparse, crossed)
 
 
 def is_sparse(decoder: Decoder, place: int) -> bool:
     """Whether layers at this place of their group have experts."""
     moe = decoder.moe
     return moe.experts > 0 and place % moe.every == moe.every - 1
+
+
+def is_crossed(decoder: Decoder, place: int) -> bool:
+    """Whether layers at this place of their group attend to images first."""
+    every = decoder.cross_attention.every
+    return every > 0 and place % every == every - 1
 
 
 class LayerStack(NamedTuple):
@@ -568,19 +621,26 @@ def sparse_layers(decoder: Decoder) -> int:
     return sum(len(s.layers) for s in stacks if is_sparse(decoder, s.place))
 
 
+def crossed_layers(decoder: Decoder) -> int:
+    """How many layers of the decoder attend to images first."""
+    stacks = layer_stacks(decoder)
+    return sum(len(s.layers) for s in stacks if is_crossed(decoder, s.place))
+
+
 def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     """Parameters of the decoder (without embeddings, of the embeddings)."""
     heads = 2 * decoder.heads + 2 * decoder.kv_heads
     attention = decoder.width * decoder.head_size * heads
-    if decoder.qkv_bias:
-        attention += decoder.head_size * (decoder.heads + 2 * decoder.kv_heads)
     if decoder.qk_norm:
         attention += 2 * decoder.head_size
     mlp = 3 * decoder.width * decoder.mlp_width
+    crossed = attention + mlp + 3 * decoder.width + 2  # three norms, two gates
+    if decoder.qkv_bias:
+        attention += decoder.head_size * (decoder.heads + 2 * decoder.kv_heads)
     norms = (4 if decoder.post_norms else 2) * decoder.width
     body = decoder.layers * (attention + mlp + norms) + decoder.width
     more = (decoder.moe.experts - 1) * mlp + decoder.moe.experts * decoder.width
-    body += sparse_layers(decoder) * more
+    body += sparse_layers(decoder) * more + crossed_layers(decoder) * crossed
     tables = 1 if decoder.tied_embeddings else 2
     return body, tables * decoder.vocab_size * decoder.width
 

@@ -112,11 +112,14 @@ def _qformer(model: Model) -> list[Part]:
     width, groups = sizes.width, sizes.layers // sizes.cross_every
     square, mlp = groups * width * width, groups * width * sizes.mlp_width
     found: list[Part] = []
+    both = tokens + sizes.text  # counted as if each image's text were of full length
     for place in range(sizes.cross_every):
         layer = f"connector/blocks/layer_{place}"
-        found += _kernels(f"{layer}/attention query key value out", square, tokens)
+        found += _kernels(f"{layer}/attention query key value out", square, both)
         found += _kernels(f"{layer}/mlp up down", mlp, tokens)
-        found.append(Part(4 * tokens * tokens * groups * width, "", BOTH))
+        if sizes.text:
+            found += _kernels(f"{layer}/mlp_words up down", mlp, sizes.text)
+        found.append(Part(4 * both * both * groups * width, "", BOTH))
     cross = "connector/blocks/layer_0/cross"
     return [
         *found,

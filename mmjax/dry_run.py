@@ -15,7 +15,7 @@ from data_pipelines import read_ahead
 from data_pipelines.batches import Pipeline
 from data_pipelines.plan import SourcePlan
 from mmjax import config as config_lib
-from mmjax import flops, inventory, metrics, sharding, step, validation
+from mmjax import flops, inventory, metrics, run_setup, sharding, step, validation
 from mmjax.batch import Share
 from mmjax.config import Config
 from mmjax.models import vlm
@@ -167,7 +167,7 @@ def _mm1_rows(config: Config, opened: Pipeline, rows: np.ndarray) -> Iterator[st
     """What as many rows would hold at MM1's limit of images a row."""
     if config_lib.grids_of(config.model.preprocessing):
         return  # MM1 pre-trains without tiles
-    if config.data.row_tokens // config.model.connector.tokens <= MM1_IMAGES:
+    if config.data.row_tokens // config_lib.crop_positions(config.model) <= MM1_IMAGES:
         return
     yield f"with MM1's own rows (at most {MM1_IMAGES} images each, a pool a row):"
     for plan, count in zip(opened.plan.sources, rows.tolist()):
@@ -192,10 +192,7 @@ def _flops(
         works[f"one row of {config.data.row_tokens} positions, one document"] = full
     else:
         batches = min(BATCHES, config.steps)
-        planned = [
-            flops.planned(opened.plan.rows_of(n), model.decoder.window)
-            for n in range(batches)
-        ]
+        planned = [run_setup.work(model, opened, n) for n in range(batches)]
         mean = flops.Work(*(sum(column) / batches for column in zip(*planned)))
         works[f"mean of the first {batches} batches, exact"] = mean
     for name, work in works.items():

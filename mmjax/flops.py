@@ -50,6 +50,7 @@ class Work(NamedTuple):
     positions: float  # that hold a document's token
     pairs: float  # (query, key) of causal attention, summed over chunks
     local_pairs: float = math.nan  # those of them that layers with a window see
+    sights: float = 0  # (position, crop) that it sees, in layers that attend to images
 
 
 def work(images: float, lengths: Iterable[int], window: int = 0) -> Work:
@@ -187,10 +188,35 @@ def _layers(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Prod
     local = config_lib.is_local(decoder, stack.place)
     pairs = work.local_pairs if local else work.pairs
     return [
+        *(
+            _crossed(model, work, stack)
+            if config_lib.is_crossed(decoder, stack.place)
+            else []
+        ),
         *_mlp(model, work, stack),
         *_kernels(name, f"{folder}/attention query out", queries, positions, UP),
         *_kernels(name, f"{folder}/attention key value", keys, positions, UP),
         Product("attention", 4 * pairs * layers * inner, "", UP),
+    ]
+
+
+def _crossed(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Product]:
+    """Products of the blocks that look at images before the layers of one stack.
+
+    Of a row, all images are keys, each of them in one row.
+    """
+    decoder, name = model.decoder, "decoder"
+    folder, layers = f"decoder/{stack.folder}/cross", len(stack.layers)
+    size, tokens = decoder.width * decoder.head_size, model.connector.tokens
+    queries, keys = layers * size * decoder.heads, layers * size * decoder.kv_heads
+    mlp, positions = layers * decoder.width * decoder.mlp_width, work.positions
+    sources, inner = work.images * tokens, decoder.heads * decoder.head_size
+    up = (*connector_flops.BOTH, f"{folder}/norm_images/")
+    return [
+        *_kernels(name, f"{folder}/attention query out", queries, positions, UP),
+        *_kernels(name, f"{folder}/attention key value", keys, sources, up),
+        *_kernels(name, f"{folder}/mlp gate up down", mlp, positions, UP),
+        Product("attention", 4 * work.sights * tokens * layers * inner, "", UP),
     ]
 
 

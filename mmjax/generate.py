@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int32
 
-from mmjax.batch import NO_IMAGE, Batch
+from mmjax.batch import NO_IMAGE, NO_TEXT, OF_SLOTS, Batch
 from mmjax.models.vlm import Model
 
 
@@ -178,8 +178,8 @@ def pad(batch: Batch, groups: int, rows: int, slots: int) -> Batch:
         width += [(0, 0)] * (array.ndim - len(width))
         return np.pad(array, width, constant_values=value)
 
-    fills = {"images_ZRT": NO_IMAGE}
-    multiples = {"pixels_ZChwc": (groups, slots), "real_ZC": (groups, slots)}
+    fills = {"images_ZRT": NO_IMAGE, "texts_ZCW": NO_TEXT}
+    multiples = dict.fromkeys(OF_SLOTS, (groups, slots))
     return Batch(
         **{
             name: add(array, multiples.get(name, (groups, rows)), fills.get(name, 0))

@@ -15,6 +15,7 @@ def problems(model: Model, row_tokens: int) -> list[str]:
         *_decoder_problems(model),
         *tiling_problems(model.preprocessing),
         *_moe_problems(model),
+        *_cross_problems(model),
         *_row_problems(model, row_tokens),
     ]
 
@@ -167,6 +168,29 @@ def _moe_problems(model: Model) -> list[str]:
             f"{name}.every={moe.every}: must not exceed model.decoder.layers="
             f"{model.decoder.layers}, or no layer has experts"
         )
+    return problems
+
+
+def _cross_problems(model: Model) -> list[str]:
+    cross, name = model.decoder.cross_attention, "model.decoder.cross_attention"
+    problems = []
+    if cross.every > model.decoder.layers:
+        problems.append(
+            f"{name}.every={cross.every}: must not exceed model.decoder.layers="
+            f"{model.decoder.layers}, or no layer attends to images"
+        )
+    tiling = model.preprocessing.tiling
+    if cross.every and cross.images == "last" and tiling != "none":
+        problems.append(
+            f"{name}.images='last': would see the last tile of an image alone, must be "
+            f"'all_before' with model.preprocessing.tiling={tiling!r}"
+        )
+    problems += [
+        f"model.preprocessing.{option}=True: needs image tokens that stand in rows, "
+        f"with {name}.every={cross.every} they don't"
+        for option in MAPPED
+        if cross.every and getattr(model.preprocessing, option)
+    ]
     return problems
 
 

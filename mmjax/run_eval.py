@@ -96,7 +96,7 @@ def answers(evaluation: Evaluation, params: Any) -> dict[str, questions.Score]:
         params,
         zip(stream.batches(), documents),
         stream.pipeline.kind,
-        evaluation.run.config.model.connector.tokens,
+        config_lib.crop_positions(evaluation.run.config.model),
         config_lib.most_crops(evaluation.run.config.model),
     )
 

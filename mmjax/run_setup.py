@@ -128,14 +128,23 @@ def stream(config: Config, mesh: Mesh, opened: Pipeline) -> Stream:
     return Stream(opened, mesh, held, shapes, counts)
 
 
+def work(model: config_lib.Model, opened: Pipeline, number: int) -> flops.Work:
+    """The exact work of batch `number`: images and chunks that were planned."""
+    done = flops.planned(opened.plan.rows_of(number), model.decoder.window)
+    cross = model.decoder.cross_attention
+    if not cross.every:
+        return done
+    return done._replace(sights=opened.sights(number, cross.images))
+
+
 def cost(run: Run, number: int, waited: float) -> journal.Cost:
     """FLOPs and counts of batch `number`, which came after `waited` seconds.
 
-    FLOPs are exact: of the images and the lengths of chunks that were planned.
+    FLOPs are exact, of what was planned.
     """
     plan = run.train.pipeline.plan
-    work = flops.planned(plan.rows_of(number), run.config.model.decoder.window)
-    spent = flops.step(run.config.model, work, run.trainable)
+    done = work(run.config.model, run.train.pipeline, number)
+    spent = flops.step(run.config.model, done, run.trainable)
     counts = by_source(plan.step_counts(number), run.sources)
     return journal.Cost(waited, sum(spent.values()), counts, _faults(run, number))
 

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mmjax import config as config_lib
-from mmjax.batch import Batch, Share
+from mmjax.batch import OF_SLOTS, Batch, Share
 from mmjax.config import Config
 from mmjax.models import layers
 
@@ -38,18 +38,19 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     ),
     (r"decoder/unembed", (P("fsdp", "tensor"),)),
     (
-        rf"{_LAYER}/attention/(query|key|value)/kernel",  # [L, D, N, H]
+        rf"{_LAYER}/(cross/)?attention/(query|key|value)/kernel",  # [L, D, N, H]
         (P(None, "fsdp", "tensor", None),),
     ),
     (
-        rf"{_LAYER}/attention/out/kernel",  # [L, N, H, D]
+        rf"{_LAYER}/(cross/)?attention/out/kernel",  # [L, N, H, D]
         (P(None, "tensor", None, "fsdp"), P(None, "tensor", "fsdp", None)),
     ),
-    (rf"{_LAYER}/mlp/(gate|up)/kernel", (P(None, "fsdp", "tensor"),)),
+    (rf"{_LAYER}/(cross/)?mlp/(gate|up)/kernel", (P(None, "fsdp", "tensor"),)),
     (
-        rf"{_LAYER}/mlp/down/kernel",  # [L, F, D]
+        rf"{_LAYER}/(cross/)?mlp/down/kernel",  # [L, F, D]
         (P(None, "tensor", "fsdp"), P(None, ("tensor", "fsdp"), None)),
     ),
+    (rf"{_LAYER}/cross/(attention|mlp)_gate", (REPLICATED,)),  # [L]
     (rf"{_LAYER}/moe/router/kernel", (REPLICATED,)),  # [L, D, X]
     (
         rf"{_LAYER}/moe/(gate|up)/kernel",  # [L, X, D, F]
@@ -77,7 +78,12 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
         r"connector/blocks/layer_\d+/(attention|cross)/out/kernel",  # [L, N, H, E]
         (P(None, _ALL, None, None), P(None, None, None, _ALL)),
     ),
-    (r"connector/blocks/layer_\d+/mlp/(up|down)/kernel", (P(None, _ALL, None),)),
+    (
+        r"connector/blocks/layer_\d+/(mlp|mlp_words)/(up|down)/kernel",
+        (P(None, _ALL, None),),
+    ),
+    (r"connector/words/embedding", (P(_ALL, None),)),  # [V, E]
+    (r"connector/words/positions", (REPLICATED,)),
     (r"connector/entry/(expand|squeeze|excite|out|shortcut)/kernel", (P(_ALL, None),)),
     (
         r"connector/(before|after)/(expand|squeeze|excite|out)/kernel",  # [L, E, E]
@@ -190,7 +196,7 @@ def batch_shardings(mesh: Mesh) -> Batch:
 
 
 def _batch_spec(field: str) -> PartitionSpec:
-    return SLOTS if field in ("pixels_ZChwc", "real_ZC") else ROWS
+    return SLOTS if field in OF_SLOTS else ROWS
 
 
 def batch_shapes(config: Config, capacity: int) -> Batch:
@@ -202,6 +208,10 @@ def batch_shapes(config: Config, capacity: int) -> Batch:
         "loss_mask_ZRT": (tokens, np.bool_),
         "pixels_ZChwc": ((groups, capacity, side, side, 3), np.uint8),
         "real_ZC": ((groups, capacity), np.bool_),
+        "texts_ZCW": (
+            (groups, capacity, config_lib.text_tokens(config.model)),
+            np.int32,
+        ),
     }
     structs: list[Any] = [
         jax.ShapeDtypeStruct(*shapes.get(name, (tokens, np.int32)))

@@ -1,16 +1,17 @@
-"""Sparse upcycling: a dense checkpoint becomes the start of a model with experts.
+"""Upcycling: a plain checkpoint starts a model with experts or cross-attention.
 
     python -m mmjax.upcycle --config=configs/mm1_3b_moe.py --from=runs/3b --to=start
 
-Every expert of a layer begins as that layer's MLP (arXiv 2212.05055), and routers as
-those of a fresh model. The gates of a token sum to 1, so the model says what the dense
-one did until it is trained: `--config.init_from` names the folder to start from.
+Every expert of a layer begins as that layer's MLP (arXiv 2212.05055); routers, and the
+blocks that attend to images, as those of a fresh model. The gates of a token's experts
+sum to 1 and those of the blocks are closed, so the decoder says what the plain one did
+until it is trained: `--config.init_from` names the folder to start from.
 """
 
 import copy
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -53,16 +54,24 @@ def _define(values: FlagValues) -> None:
 def run(config: Config, source: str, target: str) -> Iterator[str]:
     """Upcycles the checkpoint `source` to `target`, and tells of it.
 
-    Raises ValueError where the config has no experts, `source` isn't its model without
-    them, or `target` is there already.
+    Parts that `source` lacks are left to the run. Raises ValueError where the config
+    has neither experts nor cross-attention, `source` isn't its model without them (it
+    may have the latter), or `target` is there already.
     """
     decoder = config.model.decoder
-    if not decoder.moe.experts:
-        raise ValueError("model.decoder.moe.experts=0: must be positive to upcycle")
+    if not (decoder.moe.experts or decoder.cross_attention.every):
+        raise ValueError(
+            "model.decoder.moe.experts=0: must be positive to upcycle, or "
+            "model.decoder.cross_attention.every"
+        )
     if pathlib.Path(target).exists():
         raise ValueError(f"--to={target}: is there already")
     mesh = sharding.make_mesh(validation.resolve_mesh(config, jax.device_count()))
-    dense = checkpoint.load_weights(source, abstract(dense_model(config.model), mesh))
+    stored = checkpoint.look(source).stored
+    if not any(path.startswith("decoder/") for path in stored):
+        raise ValueError(f"--from={source}: holds no decoder")
+    plain = dense_model(config.model, _crossed(stored))
+    dense = checkpoint.load_weights(source, abstract(plain, mesh))
     params = upcycled(config.model, dense, mesh, config.seed)
     meta = {"config": config_lib.to_dict(config), "upcycled_from": source}
     checkpoint.save_weights(target, params, meta)
@@ -73,10 +82,12 @@ def run(config: Config, source: str, target: str) -> Iterator[str]:
     yield f"{before} parameters became {after}: {target}"
 
 
-def dense_model(model: Model) -> Model:
-    """The same model without experts."""
+def dense_model(model: Model, crossed: bool = False) -> Model:
+    """The same model without experts, and without cross-attention unless `crossed`."""
     dense = copy.deepcopy(model)
     dense.decoder.moe.experts = 0
+    if not crossed:
+        dense.decoder.cross_attention.every = 0
     return dense
 
 
@@ -89,18 +100,19 @@ def abstract(model: Model, mesh: Mesh) -> optim.Params:
 def upcycled(model: Model, dense: optim.Params, mesh: Mesh, seed: int) -> optim.Params:
     """The parameters of `model` from those of `dense_model(model)`, laid out on a mesh.
 
-    Routers are made from the seed.
+    Of the parts that `dense` has. What a dense model lacks is made from the seed.
     """
-    placed = optim.flatten(jax.tree.map(lambda x: x.sharding, abstract(model, mesh)))
+    wanted = {part: x for part, x in abstract(model, mesh).items() if part in dense}
+    placed = optim.flatten(jax.tree.map(lambda x: x.sharding, wanted))
+    plain = dense_model(model, _crossed(optim.flatten(dense))).decoder
 
     def make(key: jax.Array, dense: optim.Params) -> Leaves:
         fresh = optim.flatten(vlm.build(model).init(key))
         old = optim.flatten(dense)
         made = {path: x for path, x in old.items() if not path.startswith(STACKS)}
         for stack in config_lib.layer_stacks(model.decoder):
-            made |= _stacked(stack, model.decoder, old)
-        routers = {path: x for path, x in fresh.items() if "/moe/router/" in path}
-        return made | routers
+            made |= _stacked(stack, model.decoder, plain, old)
+        return made | {path: fresh[path] for path in placed if path not in made}
 
     made = jax.jit(make, out_shardings=placed)(jax.random.key(seed), dense)
     return optim.unflatten(made)
@@ -109,10 +121,15 @@ def upcycled(model: Model, dense: optim.Params, mesh: Mesh, seed: int) -> optim.
 STACKS = ("decoder/blocks/", "decoder/rest/")
 
 
-def _stacked(stack: config_lib.LayerStack, decoder: Decoder, old: Leaves) -> Leaves:
+def _crossed(paths: Iterable[str]) -> bool:
+    """Whether a checkpoint of these paths has blocks that attend to images."""
+    return any(path.startswith(STACKS) and "/cross/" in path for path in paths)
+
+
+def _stacked(
+    stack: config_lib.LayerStack, decoder: Decoder, dense: Decoder, old: Leaves
+) -> Leaves:
     """The parameters of one stack of layers, from wherever the dense ones stand."""
-    dense = copy.deepcopy(decoder)
-    dense.moe.experts = 0
     where = {
         layer: (f"decoder/{each.folder}/", place)
         for each in config_lib.layer_stacks(dense)

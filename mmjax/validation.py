@@ -27,7 +27,7 @@ def validate(config: Config) -> None:
 
 
 MAY_BE_ZERO = {
-    "model.connector.mlp_expand",
+    "model.connector.mlp_expand", "model.connector.qformer.text",
     "config.seed", "config.max_hours", "model.z_loss", "data.seed",
     "model.decoder.query_scale", "model.decoder.attention_softcap",
     "model.decoder.logit_softcap", "model.decoder.window",
@@ -37,6 +37,7 @@ MAY_BE_ZERO = {
     "optim.weight_decay", "optim.final_lr_ratio", "optim.b1", "optim.b2",
     "model.decoder.moe.experts", "model.decoder.moe.capacity_factor",
     "model.decoder.moe.balance_loss", "model.decoder.moe.z_loss",
+    "model.decoder.cross_attention.every", "model.decoder.cross_attention.row_images",
     "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
     *(f"model.{vit}.{field}" for vit in ("vit", "second_vit")
       for field in ("layer_scale", "registers", "position_grid")),
@@ -87,6 +88,11 @@ def _choice_problems(config: Config) -> list[str]:
             config_lib.ROPE_SCALINGS,
         ),
         ("model.decoder.moe.backend", model.decoder.moe.backend, MOE_BACKENDS),
+        (
+            "model.decoder.cross_attention.images",
+            model.decoder.cross_attention.images,
+            config_lib.SEEN_IMAGES,
+        ),
         ("model.connector.kind", model.connector.kind, config_lib.CONNECTORS),
         ("model.attention", model.attention, config_lib.ATTENTIONS),
         ("model.dtype", model.dtype, config_lib.DTYPES),
@@ -169,6 +175,9 @@ def _slot_problems(config: Config) -> list[str]:
     limits = {
         "data.max_images_per_row": data.max_images_per_row,
         "data.pool_capacity": data.pool_capacity,
+        "model.decoder.cross_attention.row_images": (
+            config.model.decoder.cross_attention.row_images
+        ),
     }
     return [
         f"{name}={limit}: must be 0 or at least {crops}, the crops of an image"

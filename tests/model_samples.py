@@ -43,7 +43,13 @@ def model(**fields) -> config.Model:
     return made
 
 
-def batch(rows: list[list[list]], tokens: int, slots: int, groups: int = 1) -> Batch:
+def batch(
+    rows: list[list[list]],
+    tokens: int,
+    slots: int,
+    groups: int = 1,
+    positions_of_image: int = QUERIES,
+) -> Batch:
     """Rows of documents; a document lists words (numbers) and images ("slot 0", ...).
 
     Rows are dealt to the groups in order; slots are those of the row's group.
@@ -57,9 +63,10 @@ def batch(rows: list[list[list]], tokens: int, slots: int, groups: int = 1) -> B
             start = at
             for item in document:
                 if isinstance(item, str):
-                    first = int(item.removeprefix("slot ")) * QUERIES
-                    images[r, at : at + QUERIES] = first + np.arange(QUERIES)
-                    at += QUERIES
+                    places = np.arange(positions_of_image)
+                    first = int(item.removeprefix("slot ")) * positions_of_image
+                    images[r, at + places] = first + places
+                    at += positions_of_image
                 else:
                     ids[r, at] = item
                     at += 1
@@ -77,6 +84,7 @@ def batch(rows: list[list[list]], tokens: int, slots: int, groups: int = 1) -> B
         sources_ZRT=np.zeros(shape, np.int32),
         pixels_ZChwc=pixels,
         real_ZC=np.ones((groups, slots), bool),
+        texts_ZCW=np.zeros((groups, slots, 0), np.int32),
     )
 
 

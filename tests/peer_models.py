@@ -139,6 +139,7 @@ def logits_with_images(
         sources_ZRT=np.zeros_like(row),
         pixels_ZChwc=images,
         real_ZC=np.ones(images.shape[:2], bool),
+        texts_ZCW=np.zeros((*images.shape[:2], 0), np.int32),
     )
     outputs = jax.jit(vlm.build(model).apply)(params, batch)
     return _capped(model, np.asarray(outputs.hidden_ZRTD @ outputs.unembed_DV)[0, 0])

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmjax import config as config_lib
 from mmjax import sharding, step
-from mmjax.batch import NO_IMAGE, Batch, Share
+from mmjax.batch import NO_IMAGE, NO_TEXT, OF_SLOTS, Batch, Share
 from mmjax.config import Config
 from mmjax.models import vlm
 
@@ -82,6 +82,9 @@ def batch(config: Config, seed: int) -> Batch:
             0, 256, (groups, slots, side, side, 3), dtype=np.uint8
         ),
         real_ZC=np.zeros((groups, slots), bool),
+        texts_ZCW=np.full(
+            (groups, slots, config_lib.text_tokens(model)), NO_TEXT, np.int32
+        ),
     )
     for z in range(groups):
         for r in range(data.rows_per_pool):
@@ -91,14 +94,14 @@ def batch(config: Config, seed: int) -> Batch:
 
 def _fill_row(made: Batch, z: int, r: int, config: Config, rng) -> None:
     """Places documents until one doesn't fit; what remains is padding."""
-    image_tokens = config.model.connector.tokens
+    crop_positions = config_lib.crop_positions(config.model)
     start, segment = 0, 0
     while True:
         with_image = rng.random() < 0.6 and not made.real_ZC[z].all()
         words = rng.integers(
             FIRST_WORD, config.model.decoder.vocab_size, rng.integers(1, 6)
         )
-        pictures = [IMAGE] * image_tokens if with_image else []
+        pictures = [IMAGE] * crop_positions if with_image else []
         stream = [BOS, *pictures, *words, EOS]
         stop = start + len(stream) - 1
         if stop > config.data.row_tokens:
@@ -115,8 +118,8 @@ def _fill_row(made: Batch, z: int, r: int, config: Config, rng) -> None:
             slot = int(made.real_ZC[z].sum())
             made.real_ZC[z, slot] = True
             first = start + 1
-            made.images_ZRT[z, r, first : first + image_tokens] = (
-                slot * image_tokens + np.arange(image_tokens)
+            made.images_ZRT[z, r, first : first + crop_positions] = (
+                slot * crop_positions + np.arange(crop_positions)
             )
         start = stop
 
@@ -132,7 +135,7 @@ def part_of(whole: Batch, held: Share) -> Batch:
     groups, rows, slots = (slice(*edges) for edges in held)
     return Batch(
         *(
-            array[groups, slots if name in ("pixels_ZChwc", "real_ZC") else rows]
+            array[groups, slots if name in OF_SLOTS else rows]
             for name, array in zip(Batch._fields, whole, strict=True)
         )
     )

@@ -50,14 +50,15 @@ def tiny(kind="perceiver", **kwargs):
     )  # fmt: skip
 
 
-def traced(model, frozen=()):
+def traced(model, frozen=(), rows=2):
     """FLOPs of the matrix products of one step, counted in its jaxpr."""
-    built, rows, tokens, slots = vlm.build(model), 2, 24, 3
+    built, tokens, slots = vlm.build(model), 24, 3
     row = np.zeros((1, rows, tokens), np.int32)
     side = model.vit.image_size
     batch = Batch(
         row, row, row > 0, row + 1, row, row - 1, row[..., 0],
         np.zeros((1, slots, side, side, 3), np.uint8), np.ones((1, slots), bool),
+        np.zeros((1, slots, 0), np.int32),
     )  # fmt: skip
     params = jax.eval_shape(built.init, jax.random.key(0))
     paths = optim.flatten(params)
@@ -71,7 +72,8 @@ def traced(model, frozen=()):
     fixed = {path: paths[path] for path in still}
     step = jax.make_jaxpr(jax.value_and_grad(loss))(trainable, fixed)
     # The unmasked reference multiplies all pairs of a row.
-    done = flops.Work(slots, rows * tokens, *[rows * tokens * tokens] * 2)
+    pairs, sights = [rows * tokens * tokens] * 2, rows * tokens * slots
+    done = flops.Work(slots, rows * tokens, *pairs, sights)
     return jaxprs.flops(step.jaxpr), flops.step(model, done, set(trainable))
 
 
@@ -94,6 +96,23 @@ def test_a_trained_step_counts_exactly_its_matrix_products(kind, tied):
 def test_options_of_the_decoder_add_no_matrix_products():
     options = {"qkv_bias": True, "qk_norm": True, "post_norms": True}
     seen, counted = traced(tiny(window=4, global_every=2, **options))
+    assert sum(counted.values()) == seen
+
+
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        (),
+        ("vit/", "connector/"),
+        ("vit/", "connector/", "decoder/embedding", "decoder/blocks/layer0"),
+        tuple(f"decoder/blocks/layer1/cross/{name}" for name in ("norm_images", "mlp")),
+    ],
+)
+def test_blocks_that_look_at_images_count_exactly_their_matrix_products(frozen):
+    cross = config.CrossAttention(every=2)
+    model = tiny(cross_attention=cross, moe=config.Moe(experts=5, every=4))
+    model.decoder.layers = 5
+    seen, counted = traced(model, frozen, rows=1)
     assert sum(counted.values()) == seen
 
 

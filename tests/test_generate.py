@@ -45,7 +45,7 @@ def prompts(lengths: list[int], tokens: int, seed: int = 0) -> Batch:
         zero, zero > 0, used_ZRT.astype(np.int32),
         np.where(used_ZRT, np.arange(tokens), 0).astype(np.int32), images_ZRT,
         zero[..., 0], rng.integers(0, 255, (1, rows, SIDE, SIDE, 3)).astype(np.uint8),
-        np.array([[n > 0 for n in lengths]]),
+        np.array([[n > 0 for n in lengths]]), np.zeros((1, rows, 0), np.int32),
     )  # fmt: skip
 
 

@@ -75,6 +75,9 @@ def every_config() -> dict[str, config_lib.Config]:
     )
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
+    configs["instructed"] = synthetic.config()
+    configs["instructed"].model.connector.kind = "qformer"
+    configs["instructed"].model.connector.qformer.text = 8
     configs["experts"] = synthetic.config()
     configs["experts"].model.decoder.moe = config_lib.Moe(experts=4)
     return configs

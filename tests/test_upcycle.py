@@ -57,6 +57,43 @@ def test_an_upcycled_checkpoint_gives_the_logits_of_the_dense_one(moe, tmp_path)
     )
 
 
+CROSSED = model_samples.batch(
+    [[[3, 4, 5], [1, "slot 0", 7]]], tokens=12, slots=1, positions_of_image=1
+)
+
+
+@pytest.mark.parametrize("held", ["plain", "crossed"])
+def test_blocks_that_look_at_images_start_shut_or_as_they_were(held, tmp_path):
+    run = made(every=4)
+    run.model.decoder.cross_attention.every = 2
+    dense = upcycle.dense_model(run.model, crossed=held == "crossed")
+    params = model_samples.parameters(dense)
+    checkpoint.save_weights(str(tmp_path / "dense"), params, {})
+    list(upcycle.run(run, str(tmp_path / "dense"), str(tmp_path / "new")))
+    mesh = sharding.make_mesh(run.mesh)
+    shapes = step.abstract_state(vlm.build(run.model), run, mesh).params
+    found = jax.device_get(checkpoint.load_weights(str(tmp_path / "new"), shapes))
+    rows = CROSSED
+    if held == "plain":  # which splices images in, where the new model has marks
+        rows = CROSSED._replace(images_ZRT=np.full_like(CROSSED.images_ZRT, -1))
+    np.testing.assert_allclose(
+        model_samples.logits(run.model, found, CROSSED)[0, 0, :6],
+        model_samples.logits(dense, params, rows)[0, 0, :6],
+        rtol=2e-5,
+        atol=2e-5,
+    )
+
+
+def test_a_decoder_alone_becomes_a_decoder_alone(tmp_path):
+    run = made()
+    params = model_samples.parameters(upcycle.dense_model(run.model))
+    checkpoint.save_weights(str(tmp_path / "dense"), {"decoder": params["decoder"]}, {})
+    list(upcycle.run(run, str(tmp_path / "dense"), str(tmp_path / "new")))
+    stored = checkpoint.look(str(tmp_path / "new")).stored
+    assert {path.partition("/")[0] for path in stored} == {"decoder"}
+    assert any("/moe/router/" in path for path in stored)
+
+
 def test_routers_differ_between_layers_and_follow_the_seed():
     run = made()
     params = model_samples.parameters(upcycle.dense_model(run.model))

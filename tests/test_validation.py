@@ -184,6 +184,33 @@ def test_an_image_of_all_its_crops_must_fit_a_row_and_its_slots():
     ]
 
 
+def test_cross_attention_must_have_layers_room_and_whole_images():
+    cross = config_lib.CrossAttention(every=40, row_images=4)
+    message = broken(
+        model__preprocessing=config_lib.Preprocessing(tiling="mm1"),
+        model__decoder__cross_attention=cross,
+    )
+    name = "model.decoder.cross_attention"
+    assert message.splitlines() == [
+        f"{name}.every=40: must not exceed model.decoder.layers=32, or no layer "
+        "attends to images",
+        f"{name}.images='last': would see the last tile of an image alone, must be "
+        "'all_before' with model.preprocessing.tiling='mm1'",
+        f"{name}.row_images=4: must be 0 or at least 5, the crops of an image",
+    ]
+    message = broken(model__decoder__cross_attention__images="first")
+    assert f"{name}.images='first': must be one of last, all_before" in message
+
+
+def test_an_image_that_is_attended_to_takes_one_position_of_a_row():
+    config = config_lib.Config()
+    config.data.row_tokens = config.model.loss_chunk = 32
+    with pytest.raises(ValueError, match="must hold an image of 144 tokens"):
+        validation.validate(config)
+    config.model.decoder.cross_attention.every = 4
+    validation.validate(config)
+
+
 def test_the_schedule_must_ascend():
     change = config_lib.WeightChange
     schedule = (change(20, (1, 0, 0)), change(10, (0, 1, 0)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from data_pipelines.batches import Pipeline
 from data_pipelines.tokenizer import Tokenizer, piece
+from mmjax import config as config_lib
 from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
 from mmjax.config import Config
 
@@ -121,8 +122,8 @@ def _row(
     for segment in range(1, int(segments.max()) + 1):
         source, document = documents[segment - 1]
         entries = chunk_entries(
-            batch, place, segment, config.model.connector.tokens, opened.tokenizer,
-            crops[segment - 1],
+            batch, place, segment, config_lib.crop_positions(config.model),
+            opened.tokenizer, crops[segment - 1],
         )  # fmt: skip
         kind = opened.kind(source, document)
         length = int((segments == segment).sum())
@@ -145,7 +146,7 @@ def chunk_entries(
     batch: Batch,
     place: tuple[int, int],
     segment: int,
-    image_tokens: int,
+    crop_positions: int,
     tokenizer: Tokenizer,
     crops: Sequence[int],
 ) -> Iterator[Token | Picture]:
@@ -163,7 +164,7 @@ def chunk_entries(
     ids = [*inputs.tolist(), int(targets[-1])]
     trained = [False, *loss.tolist()]
     control = (tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.image)
-    pictures = _pictures(place[0], image, image_tokens, crops)
+    pictures = _pictures(place[0], image, crop_positions, crops)
     shown = itertools.chain(image != NO_IMAGE, [False])
     for n, of_image in enumerate(shown):
         if not of_image:
@@ -173,14 +174,14 @@ def chunk_entries(
 
 
 def _pictures(
-    group: int, image: np.ndarray, image_tokens: int, crops: Sequence[int]
+    group: int, image: np.ndarray, crop_positions: int, crops: Sequence[int]
 ) -> dict[int, list[Picture]]:
     """The crops of each image of a segment that positions name, by its first position.
 
     `image` is what stands at its positions, as in `Batch.images`. Where tiles are rows
     of one picture, those beside each other stand at overlapping ranges.
     """
-    slots = np.where(image >= 0, image // image_tokens, NO_IMAGE)
+    slots = np.where(image >= 0, image // crop_positions, NO_IMAGE)
     slot, found = int(slots[slots != NO_IMAGE][0]) if crops else 0, {}
     for count in crops:
         places = [np.flatnonzero(slots == slot + crop) for crop in range(count)]

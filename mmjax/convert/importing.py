@@ -88,6 +88,7 @@ def _as_target(wishes: Wishes, target: Model | None) -> Wishes:
         features=features,
         image_size=wishes.image_size or target.vit.image_size,
         vocab_size=max(wishes.vocab_size, target.decoder.vocab_size),
+        cross_attention=target.decoder.cross_attention,
     )
 
 

@@ -1,10 +1,11 @@
 """What a checkpoint holds of a model of ours: an encoder, a decoder, or all of one."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmjax import config
-from mmjax.config import Connector, ViT
+from mmjax.config import Connector, CrossAttention, ViT
 from mmjax.convert import preprocessing
 from mmjax.convert import rules as rules_lib
 from mmjax.convert.families import decoders, encoders, family
@@ -40,6 +41,7 @@ class Wishes(NamedTuple):
     features: int | None = None  # the encoder's layer; None: -1, or as in the whole
     image_size: int | None = None  # pixels; None: the encoder's own
     vocab_size: int = 0  # rows of the embedding, at least
+    cross_attention: CrossAttention = CrossAttention()  # of the decoder, new
     allow: Sequence[str] = ()  # patterns of settings that may be other than ours
 
 
@@ -104,6 +106,7 @@ def decoder(
     found = _family(DECODERS, settings.get("model_type", ""), "decoders", where)
     part = family.read(found, settings, where, wishes.allow)
     part.vocab_size = max(part.vocab_size, wishes.vocab_size)
+    part.cross_attention = dataclasses.replace(wishes.cross_attention)
     return _piece("decoder", found, part, names)
 
 

@@ -60,19 +60,20 @@ def evaluate(
     params: Any,
     batches: Iterable[tuple[Batch, Documents]],
     kind_of: Callable[[int, int], str],
-    image_tokens: int,
+    crop_positions: int,
     crops: int = 1,
 ) -> dict[str, Score]:
     """Score of every type of question, types in alphabetical order.
 
-    `kind_of(source, document)` names the type; `image_tokens` is Q, the positions of
-    one crop, and `crops` how many of them an image has at most. Batches are global, and
-    all processes call this in step. Documents in which no position counts are left out.
+    `kind_of(source, document)` names the type; a crop takes `crop_positions` of a row
+    (`config.crop_positions`), and an image has at most so many `crops`. Batches are
+    global, and all processes call this in step. Documents in which no position counts
+    are left out.
     """
     replies: dict[tuple[int, int], Reply] = {}
     for batch, documents in batches:
         for key, reply in _replies(
-            eval_step, params, batch, documents, image_tokens, crops
+            eval_step, params, batch, documents, crop_positions, crops
         ):
             replies[key] = _join(replies[key], reply) if key in replies else reply
     kinds = collections.defaultdict(list)
@@ -156,7 +157,7 @@ def _replies(
     params: Any,
     batch: Batch,
     documents: Documents,
-    image_tokens: int,
+    crop_positions: int,
     crops: int,
 ) -> Iterable[tuple[tuple[int, int], Reply]]:
     """Yields the reply of every segment of a batch, keyed by its document."""
@@ -175,15 +176,15 @@ def _replies(
     for z, group in enumerate(documents):
         for r, row in enumerate(group):
             for segment, key in enumerate(row, 1):
-                yield key, _reply(seen, z, r, segment, image_tokens)
+                yield key, _reply(seen, z, r, segment, crop_positions)
 
 
-def _reply(seen: _Seen, z: int, r: int, segment: int, image_tokens: int) -> Reply:
+def _reply(seen: _Seen, z: int, r: int, segment: int, crop_positions: int) -> Reply:
     """The reply of one segment of a row."""
     where_T = seen.segments_ZRT[z, r] == segment
     counted_T = where_T & seen.mask_ZRT[z, r]
     images_T = seen.images_ZRT[z, r][where_T]
-    slots = np.unique(images_T[images_T >= 0] // image_tokens)
+    slots = np.unique(images_T[images_T >= 0] // crop_positions)
     return Reply(
         tuple(int(token) for token in seen.targets_ZRT[z, r][counted_T]),
         bool(seen.hit_ZRT[z, r][counted_T].all()),

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mmjax import config
-from mmjax.models import layers, moe
+from mmjax.models import cross_attention, layers, moe
+from mmjax.models.cross_attention import Seen
 from mmjax.ops import rope
 from mmjax.ops.moe import RouterSums
 
@@ -31,7 +32,8 @@ class Turns(NamedTuple):
 class Block(nn.Module):
     """One layer: attention within documents, then the gated MLP, both residual.
 
-    The MLP is a mixture of experts where the place says so; its `RouterSums` come out.
+    Where the place says so, images are looked at first, and the MLP is a mixture of
+    experts; its `RouterSums` come out.
     """
 
     model: config.Model
@@ -43,8 +45,12 @@ class Block(nn.Module):
         x: Float[Array, "Z R T D"],
         segments_ZRT: Int[Array, "Z R T"],
         turns: Turns,
+        seen: Seen | None,
     ):
-        decoder, norm = self.model.decoder, _norm(self.model.decoder)
+        decoder, norm = self.model.decoder, make_norm(self.model.decoder)
+        if config.is_crossed(decoder, self.place):
+            assert seen is not None, "a decoder with cross-attention needs images"
+            x = cross_attention.CrossAttention(self.model, norm, name="cross")(x, seen)
         turn = turns.turn
         if turns.local is not None and config.is_local(decoder, self.place):
             turn = turns.local
@@ -85,7 +91,7 @@ class Block(nn.Module):
             backend=self.model.attention,
             block=self.model.attention_block,
             gain=gain,
-            head_norm=_norm(decoder) if decoder.qk_norm else None,
+            head_norm=make_norm(decoder) if decoder.qk_norm else None,
             window=decoder.window if local else 0,
             scale=decoder.query_scale,
             softcap=decoder.attention_softcap,
@@ -93,7 +99,7 @@ class Block(nn.Module):
         )
 
 
-def _norm(decoder: config.Decoder) -> Callable[..., layers.RMSNorm]:
+def make_norm(decoder: config.Decoder) -> Callable[..., layers.RMSNorm]:
     """Makes a norm of the decoder: norm(width, name=...)."""
     offset = decoder.norm_unit_offset
     return functools.partial(layers.RMSNorm, eps=decoder.norm_eps, unit_offset=offset)
@@ -114,11 +120,12 @@ class Group(nn.Module):
         x: Float[Array, "Z R T D"],
         segments_ZRT: Int[Array, "Z R T"],
         turns: Turns,
+        seen: Seen | None,
     ):
         block, outputs = layers.rematted(Block, self.model.decoder.remat), []
         for place in range(self.size):
             layer = block(self.model, place, name=f"layer{place}")
-            x, output = layer(x, segments_ZRT, turns)
+            x, output = layer(x, segments_ZRT, turns, seen)
             outputs.append(output)
         return x, tuple(outputs)
 
@@ -152,22 +159,22 @@ class Decoder(nn.Module):
         if not decoder.tied_embeddings:
             self.unembedding = self.param("unembed", init, shape[::-1])
         self.stacks = self._stacks()
-        self.norm = _norm(decoder)(decoder.width, name="norm")
+        self.norm = make_norm(decoder)(decoder.width, name="norm")
 
     def _stacks(self) -> list[nn.Module]:
         """The layers, in order; the folders are those of `config.layer_stacks`."""
         model, decoder = self.model, self.model.decoder
         period = config.layer_period(decoder)
         if period == 1:
-            blocks = layers.stack(Block, decoder.layers, decoder.remat, arguments=2)
+            blocks = layers.stack(Block, decoder.layers, decoder.remat, arguments=3)
             return [blocks(model, name="blocks")]
         groups, left = divmod(decoder.layers, period)
         stacks = []
         if groups:
-            blocks = layers.stack(Group, groups, "none", arguments=2)
+            blocks = layers.stack(Group, groups, "none", arguments=3)
             stacks.append(blocks(model, period, name="blocks"))
         if left:
-            rest = layers.stack(Group, 1, "none", arguments=2)
+            rest = layers.stack(Group, 1, "none", arguments=3)
             stacks.append(rest(model, left, name="rest"))
         return stacks
 
@@ -185,15 +192,17 @@ class Decoder(nn.Module):
         x_ZRTD: Float[Array, "Z R T D"],
         segments_ZRT: Int[Array, "Z R T"],
         positions_ZRT: Int[Array, "Z R T"],
+        seen: Seen | None = None,
     ) -> tuple[Float[Array, "Z R T D"], RouterSums | None]:
         """Embeddings to hidden states, normed and ready for `unembed`.
 
+        `seen` are the images of layers with cross-attention, which need it.
         And what the routers of sparse layers are judged by, in order of the layers.
         """
         turns = _turns(self.model.decoder, positions_ZRT)
         routers = []
         for stack in self.stacks:
-            x_ZRTD, output = stack(x_ZRTD, segments_ZRT, turns)
+            x_ZRTD, output = stack(x_ZRTD, segments_ZRT, turns, seen)
             routers += _in_order(output)
         hidden_ZRTD = self.norm(x_ZRTD)
         if not routers:

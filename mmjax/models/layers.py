@@ -195,6 +195,7 @@ class Attention(nn.Module):
         segments: Int[Array, "Z R T"] | None = None,
         turn: rope.Rotation | None = None,
         prefix_ZR: Int[Array, "Z R"] | None = None,
+        keys: attention.Range | None = None,
     ) -> Float[Array, "Z R T D"]:
         q = self._project("query", self.width, self.heads, self.sharpness)(x)
         k = self._project("key", self.source_width, self.kv_heads)(source)
@@ -206,13 +207,13 @@ class Attention(nn.Module):
             q, k = rope.rotate(q, turn), rope.rotate(k, turn)
 
         # Over groups by vmap: merging Z with R would mix two sharded axes.
-        def of_group(q, k, v, segments, prefix):
+        def of_group(q, k, v, segments, prefix, keys):
             return attention.attend(
-                q, k, v, segments, self.causal, self.backend, self.block, prefix,
+                q, k, v, segments, self.causal, self.backend, self.block, prefix, keys,
                 window=self.window, scale=self.scale, softcap=self.softcap,
             )  # fmt: skip
 
-        out = jax.vmap(of_group)(q, k, v, segments, prefix_ZR)
+        out = jax.vmap(of_group)(q, k, v, segments, prefix_ZR, keys)
         inner, bias = (self.heads, self.head_size), self.bias and self.out_bias
         linear = Linear(inner, (self.width,), self.dtype, bias, self.gain, name="out")
         return linear(out)

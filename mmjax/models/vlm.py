@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mmjax import config
-from mmjax.batch import Batch
-from mmjax.models import connectors, decoder, layers, vit
+from mmjax.batch import NO_TEXT, Batch
+from mmjax.models import connectors, cross_attention, decoder, layers, vit
 from mmjax.ops import splice
 from mmjax.ops.moe import RouterSums
 
@@ -37,7 +37,10 @@ class Model(NamedTuple):
 
 
 class VLM(nn.Module):
-    """Encoder, connector, splice, decoder."""
+    """Encoder, connector, splice, decoder.
+
+    With cross-attention there is no splice: the decoder's blocks look at the images.
+    """
 
     model: config.Model
 
@@ -46,20 +49,25 @@ class VLM(nn.Module):
         model = self.model
         arrays: Any = jax.tree.map(jnp.asarray, batch)
         features_ZCPE = vit.encode(model, arrays.pixels_ZChwc)
+        texts = [arrays.texts_ZCW] if config.text_tokens(model) else []
         kind: Any = connectors.CONNECTORS[model.connector.kind]
         connector = kind(model, name="connector")
-        images_ZCQD = connector(features_ZCPE)
+        images_ZCQD = connector(features_ZCPE, *texts)
         # Every device encodes its own slots; then the group's rows get all of them.
         slots = (layers.GROUPS, ("fsdp", "tensor"))
         images_ZCQD = layers.pin(images_ZCQD, *slots, None, None)
         images_ZCQD = layers.pin(images_ZCQD, layers.GROUPS, None, None, None)
         language = decoder.Decoder(model, name="decoder")
         x_ZRTD = language.embed(arrays.tokens_ZRT)
-        newline_D = connector.newline_D if model.preprocessing.newline else None
-        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT, newline_D)
+        seen = None
+        if model.decoder.cross_attention.every:
+            seen = cross_attention.look(model, images_ZCQD, arrays)
+        else:
+            newline_D = connector.newline_D if model.preprocessing.newline else None
+            x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT, newline_D)
         x_ZRTD = layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None)
         hidden_ZRTD, router = language(
-            x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT
+            x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT, seen
         )
         return Outputs(hidden_ZRTD, language.unembed_table(), router)
 
@@ -93,4 +101,5 @@ def _smallest_batch(model: config.Model) -> Batch:
         sources_ZRT=row,
         pixels_ZChwc=np.zeros((1, 1, side, side, 3), np.uint8),
         real_ZC=np.zeros((1, 1), bool),
+        texts_ZCW=np.full((1, 1, config.text_tokens(model)), NO_TEXT, np.int32),
     )

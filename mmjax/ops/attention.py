@@ -21,11 +21,19 @@ class Rule(NamedTuple):
     softcap: float  # 0: none
 
 
+class Range(NamedTuple):
+    """The keys that each query may see: from the first to before the stop."""
+
+    first_BT: Int[Array, "*B T"]
+    stop_BT: Int[Array, "*B T"]
+
+
 class Rows(NamedTuple):
     """What queries may see that is each row's own."""
 
     segments_BT: Int[Array, "B T"] | None
     prefix_B: Int[Array, "B"] | None
+    keys: Range | None
 
 
 def attend(
@@ -37,6 +45,7 @@ def attend(
     backend: str,
     block: int,
     prefix_B: Int[Array, "B"] | None = None,
+    keys: Range | None = None,
     *,
     window: int = 0,
     scale: float = 0.0,
@@ -48,7 +57,8 @@ def attend(
     position sees its own segment only; with `causal`, only positions up to itself; with
     `window`, none that lie `window` or more places before it. Causality leaves out the
     first `prefix_B` positions of a row: all see those (AIM, arXiv 2401.08541, 3.2).
-    Padding is a segment like any other, so no row of scores is ever wholly masked.
+    Padding is a segment like any other, so no row of scores is ever wholly masked. With
+    `keys`, each query sees a range of them, and gets zeros where that is empty.
     Products are multiplied by `scale` (0: H ** -0.5), and with `softcap` become
     softcap * tanh(score / softcap) (Gemma 2, arXiv 2408.00118). `backend` is a key of
     BACKENDS; `block` is the queries that the blocked one takes at a time.
@@ -57,9 +67,13 @@ def attend(
     groups = k_BSKH.shape[2]
     q_BTKGH = q_BTNH.reshape(rows, tokens, groups, heads // groups, size)
     rule = Rule(causal, window, scale or size**-0.5, softcap)
-    own = Rows(segments_BT, prefix_B)
+    own = Rows(segments_BT, prefix_B, keys)
     out_BTKGH = BACKENDS[backend](q_BTKGH, k_BSKH, v_BSKH, own, rule, block)
-    return out_BTKGH.reshape(q_BTNH.shape)
+    out_BTNH = out_BTKGH.reshape(q_BTNH.shape)
+    if keys is None:
+        return out_BTNH
+    some_BT11 = (keys.first_BT < keys.stop_BT)[..., None, None]
+    return jnp.where(some_BT11, out_BTNH, 0)
 
 
 def _visible(
@@ -82,6 +96,10 @@ def _visible(
         segment_Bt1 = own.segments_BT[:, slice(*queries), None]
         segment_B1s = own.segments_BT[:, None, slice(*keys)]
         parts.append((segment_Bt1 == segment_B1s)[:, None, None])
+    if own.keys is not None:
+        first_Bt1, stop_Bt1 = (x[:, slice(*queries), None] for x in own.keys)
+        inside_Bts = (first_Bt1 <= place_s) & (place_s < stop_Bt1)
+        parts.append(inside_Bts[:, None, None])
     return functools.reduce(jnp.logical_and, parts) if parts else None
 
 

@@ -179,6 +179,30 @@ def test_a_target_must_be_the_checkpoints_model(theirs):
     assert made["decoder/embedding"].shape == (20, 16)
 
 
+NEW = r"decoder/.*/cross/.*"
+
+
+def test_blocks_that_look_at_images_are_new_where_that_is_allowed(theirs):
+    decoder = samples.decoder("llama")
+    decoder.cross_attention = config.CrossAttention(every=2, row_images=4)
+    target = samples.llava(decoder=decoder)
+    reason = "layer1/cross/attention/key/kernel: is missing, no checkpoint of this"
+    assert_refused(theirs, reason, target=target)
+    out, plain = theirs.parent / "ours", theirs.parent / "plain"
+    said = samples.imported(out, decoder=str(theirs), target=target, allow=[NEW])
+    samples.imported(plain, decoder=str(theirs))
+    found, old = samples.stored(out), samples.stored(plain)
+    new = {path for path in found if "/cross/" in path}
+    assert any("new, as allowed: decoder/blocks/layer1/cross/" in line for line in said)
+    assert all(not np.any(found[path]) for path in new if path.endswith("_gate"))
+    for layer, stack in enumerate(("blocks/layer0", "blocks/layer1", "rest/layer0")):
+        np.testing.assert_array_equal(
+            found[f"decoder/{stack}/mlp/up/kernel"][0],
+            old["decoder/blocks/mlp/up/kernel"][layer],
+        )
+    assert config.read_model(str(out)).decoder.cross_attention.every == 2
+
+
 def test_a_run_starts_from_the_parts_that_were_imported(theirs):
     import synthetic
 

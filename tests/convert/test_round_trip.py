@@ -89,6 +89,9 @@ def test_positions_of_another_grid_are_exported_as_the_model_resizes_them(tmp_pa
     assert config.read_model(str(tmp_path / "back")).vit.position_grid == 0
 
 
+CROSSED = config.CrossAttention(every=1)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -106,6 +109,10 @@ def test_positions_of_another_grid_are_exported_as_the_model_resizes_them(tmp_pa
         (
             {"decoder": dataclasses.replace(samples.LLAMA, logit_softcap=3.0)},
             "no family of decoders can say it:\nmodel.decoder.logit_softcap=3.0",
+        ),
+        (
+            {"decoder": dataclasses.replace(samples.LLAMA, cross_attention=CROSSED)},
+            "no family of decoders can say it:\nmodel.decoder.cross_attention=",
         ),
     ],
 )

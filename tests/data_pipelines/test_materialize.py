@@ -250,4 +250,4 @@ def test_documents_that_make_no_row_are_refused(world):
 
 def test_a_pool_group_has_the_configs_shape(world):
     shape = stream.shape_of(world.config(), 12)
-    assert shape == (4, 64, 12, 4, 16)
+    assert shape == (4, 64, 12, 4, 16, 0)

@@ -8,7 +8,7 @@ from data_pipelines.records import Image, Text
 from data_pipelines.windows import Chunk
 
 PICTURE = Image(b"", 1, 1)
-SHAPE = stream.Shape(rows=2, row_tokens=12, capacity=3, image_tokens=2, image_size=4)
+SHAPE = stream.Shape(rows=2, row_tokens=12, capacity=3, crop_positions=2, image_size=4)
 
 
 def laid(world, segments, indices, chunk, at=0):

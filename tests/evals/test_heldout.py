@@ -16,6 +16,7 @@ def random_batch(rng: np.random.Generator) -> Batch:
         zero, zero, rng.random(shape) < 0.6, zero, zero, zero,
         rng.integers(0, 3, shape).astype(np.int32),
         np.zeros((2, 1, 4, 4, 3), np.uint8), np.zeros((2, 1), bool),
+        np.zeros((2, 1, 0), np.int32),
     )  # fmt: skip
 
 

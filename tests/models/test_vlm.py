@@ -251,3 +251,24 @@ def test_a_config_changed_later_changes_no_model():
     made.decoder.width = 32
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     assert shapes["decoder"]["embedding"].shape == (model_samples.VOCAB, 16)
+
+
+def test_the_text_beside_an_image_reaches_its_document_s_later_tokens_alone():
+    model = model_samples.model()
+    model.connector = config.Connector(
+        kind="qformer",
+        tokens=2,
+        qformer=config.QFormer(width=8, layers=2, heads=2, mlp_width=8, text=3),
+    )
+    params = model_samples.parameters(model)
+    texts = np.array([[[3, 4, -1], [5, 6, 7], [-1, -1, -1]]], np.int32)
+    batch = packed()._replace(texts_ZCW=texts)
+    logits = jax.jit(vlm.build(model).apply)
+    before = logits(params, batch).hidden_ZRTD
+    for slot, row, start, stop in (0, 0, 5, 11), (1, 1, 1, 5), (2, 0, 8, 11):
+        other = texts.copy()
+        other[0, slot, 0] = 9
+        after = logits(params, batch._replace(texts_ZCW=other)).hidden_ZRTD
+        changed = np.zeros((2, 12), bool)
+        changed[row, start:stop] = True
+        np.testing.assert_array_equal((before != after).any(-1)[0], changed)

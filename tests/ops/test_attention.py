@@ -240,3 +240,44 @@ def test_bfloat16_blocks_are_as_near_to_float32_as_the_reference():
         assert out.dtype == jnp.bfloat16
         errors[backend] = np.abs(np.asarray(out, np.float64) - expected).max()
     assert errors["blocked"] < 1.5 * errors["reference"] < 0.05
+
+
+# The keys that each query of two rows sees: some, all, none, one.
+FIRST = np.array([[0, 2, 3, 7, 0], [1, 1, 0, 8, 5]], np.int32)
+STOP = np.array([[4, 5, 3, 9, 9], [1, 0, 0, 9, 6]], np.int32)
+
+
+@pytest.mark.parametrize("backend", attention.BACKENDS)
+def test_a_query_sees_its_range_of_keys_and_gets_zeros_of_an_empty_one(backend):
+    q, k, v = inputs(queries=5, keys=9)
+    keys = attention.Range(jnp.asarray(FIRST), jnp.asarray(STOP))
+    out = attention.attend(q, k, v, None, False, backend, block=2, keys=keys)
+    for b, t in itertools.product(range(2), range(5)):
+        here = slice(FIRST[b, t], STOP[b, t])
+        if FIRST[b, t] >= STOP[b, t]:
+            assert not np.any(out[b, t])
+            continue
+        one = by_loops(
+            q[b : b + 1, t : t + 1], k[b : b + 1, here], v[b : b + 1, here], None, False
+        )
+        np.testing.assert_allclose(out[b, t], one[0, 0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", attention.BACKENDS)
+def test_nothing_passes_between_a_query_and_keys_beyond_its_range(backend):
+    q, k, v = inputs(queries=5, keys=9)
+    keys = attention.Range(jnp.asarray(FIRST), jnp.asarray(STOP))
+
+    def one(q, k, v, b, t):
+        out = attention.attend(q, k, v, None, False, backend, block=2, keys=keys)
+        return jnp.sum(jnp.sin(out[b, t]))
+
+    for b, t in (0, 1), (0, 2), (1, 0), (1, 3):
+        d_q, d_k, d_v = jax.grad(one, argnums=(0, 1, 2))(q, k, v, b, t)
+        seen = np.zeros((2, 9), bool)
+        seen[b, FIRST[b, t] : STOP[b, t]] = True
+        if seen[b].sum() != 1:  # of a single key softmax takes no notice
+            np.testing.assert_array_equal(np.abs(d_k).sum((2, 3)) > 0, seen)
+            assert (np.abs(d_q[b, t]).sum() > 0) == seen.any()
+        np.testing.assert_array_equal(np.abs(d_v).sum((2, 3)) > 0, seen)
+        assert all(np.isfinite(d).all() for d in (d_q, d_k, d_v))

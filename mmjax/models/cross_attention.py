@@ -1,0 +1,90 @@
+"""Gated cross-attention: a layer of the decoder looks at images before it reads on.
+
+Alayrac et al., arXiv 2204.14198, section 2.2. The gates start at 0, so the decoder says
+at first what it says without images.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mmjax import config
+from mmjax.batch import Batch
+from mmjax.models import layers
+from mmjax.ops import sight
+from mmjax.ops.attention import Range
+
+
+class Seen(NamedTuple):
+    """The image tokens of each row, and those of them that each token attends to."""
+
+    source_ZRSD: Float[Array, "Z R S D"]  # Q tokens of each of the row's images
+    keys: Range  # [Z, R, T]
+
+
+class CrossAttention(nn.Module):
+    """Attention to images, then an MLP, each times the tanh of a number that it learns.
+
+    A token that sees no image gets nothing from the attention. Sizes are the decoder's.
+    """
+
+    model: config.Model
+    norm: Callable[..., layers.RMSNorm]  # makes a norm: norm(width, name=...)
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "Z R T D"], seen: Seen
+    ) -> Float[Array, "Z R T D"]:
+        decoder, width = self.model.decoder, self.model.decoder.width
+        source = self.norm(width, name="norm_images")(seen.source_ZRSD)
+        normed = self.norm(width, name="norm_attention")(x)
+        attention = self._attention()
+        x = x + self._gate("attention") * attention(normed, source, keys=seen.keys)
+        mlp = layers.Mlp(
+            width, decoder.mlp_width, width, decoder.activation, self.model.dtype,
+            bias=False, gated=True, name="mlp",
+        )  # fmt: skip
+        normed = self.norm(width, name="norm_mlp")(x)
+        return x + self._gate("mlp") * mlp(normed)
+
+    def _gate(self, name: str) -> Array:
+        gate = self.param(f"{name}_gate", nn.initializers.zeros, ())
+        return jnp.tanh(gate).astype(self.model.dtype)
+
+    def _attention(self) -> layers.Attention:
+        decoder = self.model.decoder
+        return layers.Attention(
+            width=decoder.width,
+            source_width=decoder.width,
+            heads=decoder.heads,
+            kv_heads=decoder.kv_heads,
+            head_size=decoder.head_size,
+            dtype=self.model.dtype,
+            bias=False,
+            causal=False,
+            backend=self.model.attention,
+            block=self.model.attention_block,
+            gain=1.0,
+            head_norm=self.norm if decoder.qk_norm else None,
+            name="attention",
+        )
+
+
+def look(
+    model: config.Model, images_ZCQD: Float[Array, "Z C Q D"], batch: Batch
+) -> Seen:
+    """What the tokens of a batch see of the images of their groups' pools."""
+    cross = model.decoder.cross_attention
+    _, slots, tokens, width = images_ZCQD.shape
+    most = min(cross.row_images or slots, slots, batch.images_ZRT.shape[-1])
+    found = sight.sight(
+        jnp.asarray(batch.images_ZRT), jnp.asarray(batch.segments_ZRT), most,
+        cross.images,
+    )  # fmt: skip
+    source = sight.of_rows(images_ZCQD, found.slots_ZRU)
+    source = layers.pin(source, layers.GROUPS, "fsdp", None, None, None)
+    source = source.reshape(*source.shape[:2], most * tokens, width)
+    return Seen(source, Range(found.first_ZRT * tokens, found.stop_ZRT * tokens))
