@@ -73,6 +73,9 @@ def every_config() -> dict[str, config_lib.Config]:
     configs["deep"].model.connector = config_lib.Connector(
         kind="mlp", tokens=4, mlp_depth=3, prenorm=True
     )
+    configs["deep"].model.preprocessing = config_lib.Preprocessing(
+        tiling="anyres", unpad=True, newline=True
+    )
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
     configs["instructed"] = synthetic.config()

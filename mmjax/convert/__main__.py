@@ -5,7 +5,7 @@
     python -m mmjax.convert export --checkpoint=runs/a --out=exported
 
 import  Hugging Face checkpoints become one that `--config.init_from` names
-export  a checkpoint becomes a LLaVA of transformers, or its decoder alone
+export  a checkpoint becomes a LLaVA (or LLaVA-NeXT) of transformers, or its decoder
 
 COMMAND --help lists its flags.
 """
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import absl.logging
 from absl import flags
 from absl.flags import FlagValues
 
@@ -157,4 +158,5 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
+    absl.logging.set_verbosity(absl.logging.ERROR)  # orbax warns of reading
     cli.explained(main, sys.argv)

@@ -150,7 +150,9 @@ def _model(pieces: Sequence[Piece], target: Model | None) -> Model:
             for line in family.differences(
                 f"model.{name}", getattr(target, name), part, "the checkpoint's"
             )
+            if name != "preprocessing" or (part.newline and ".newline=" in line)
         ]
+        model.preprocessing = target.preprocessing  # how images are seen is its own
     else:
         if all(piece.name != "connector" for piece in pieces):  # any that fits
             patches = config_lib.patches(model.vit)
@@ -215,7 +217,7 @@ def _told(found: Sequence[Found], wanted: Mapping[str, Any]) -> Iterator[str]:
         yield f"{one.folder.path}: {len(one.folder.tensors)} tensors"
         for piece in one.pieces:
             if not piece.rules:
-                yield f"  {piece.name}: {_said(piece.config)}"
+                yield f"  {piece.name} there: {_said(piece.config) or 'our defaults'}"
                 continue
             rules = [r for p, r in one.match.rules.items() if _part(p) == piece.name]
             names = {name for rule in rules for name in rule.names()}

@@ -44,7 +44,7 @@ def match(
     if len(table) < len(rules) or table.keys() - ours.keys():
         odd = sorted(table.keys() - ours.keys()) or "twice the same path"
         raise AssertionError(f"a family's table doesn't fit its model: {odd}")
-    misfits = {path: _misfits(path, table, ours[path], theirs) for path in ours}
+    misfits = {path: _misfits(path, table.get(path), ours, theirs) for path in ours}
     fresh = [path for path, lines in misfits.items() if lines and allowed(path)]
     lines = [line for path in ours if path not in fresh for line in misfits[path]]
     used = {
@@ -80,15 +80,15 @@ def _listed(lines: list[str]) -> str:
 
 
 def _misfits(
-    path: str, table: Mapping[str, Rule], ours: Any, theirs: Mapping[str, Any]
+    path: str, rule: Rule | None, ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> list[str]:
     """The lines of what keeps a parameter from being read; none where it fits."""
-    if path not in table:
-        return [f"{path}: is missing, no checkpoint of this family has it"]
+    if rule is None:
+        return [f"{path}: is in no checkpoint of this family"]
     return [
         line
-        for name in table[path].names()
-        for line in _misfit(table[path], name, ours.shape, theirs.get(name))
+        for name in rule.names()
+        for line in _misfit(rule, name, ours[path].shape, theirs.get(name))
     ]
 
 

@@ -326,3 +326,27 @@ def test_what_llava_next_cannot_say_is_refused(tmp_path, changes, reason):
     source = samples.saved(tmp_path / "run", samples.llava(preprocessing=seen))
     with pytest.raises(ValueError, match=reason):
         samples.exported(tmp_path / "theirs", source)
+
+
+def test_a_config_decides_how_images_are_seen_but_for_newlines(tmp_path, theirs):
+    plain = samples.llava()
+    with pytest.raises(ValueError, match=r"newline=False: the checkpoint's is True"):
+        samples.imported(tmp_path / "a", model=str(theirs), target=plain)
+    seen = dataclasses.replace(SEEN, interpolation="area")
+    target = samples.llava(preprocessing=seen)
+    samples.imported(tmp_path / "b", model=str(theirs), target=target)
+    assert config_lib.read_model(str(tmp_path / "b")).preprocessing == seen
+
+
+def test_a_llava_is_what_a_model_with_tiles_can_start_from(tmp_path):
+    source = samples.saved(tmp_path / "ours", samples.llava())
+    folder = samples.exported(tmp_path / "theirs", source)
+    processor_of(folder, size=8)
+    request = {"model": str(folder), "target": samples.llava(preprocessing=SEEN)}
+    with pytest.raises(ValueError, match="connector/newline: is in no checkpoint of"):
+        samples.imported(tmp_path / "back", **request)
+    lines = samples.imported(tmp_path / "back", **request, allow=["connector/newline"])
+    assert "  new, as allowed: connector/newline [16]" in lines
+    assert "  preprocessing there: resize=crop, interpolation=bicubic" in lines
+    before, after = samples.stored(tmp_path / "ours"), samples.stored(tmp_path / "back")
+    assert after.keys() - before.keys() == {"connector/newline"}
