@@ -28,6 +28,7 @@ VARIANTS = [
     {"kind": "pixel_shuffle"},
     {"kind": "qformer", "tokens": 5},
     {"kind": "qformer", "qformer": config.QFormer(8, 3, 2, 20, cross_every=1)},
+    {"kind": "qformer", "qformer": config.QFormer(8, 4, 2, 20, text=3)},
     {"kind": "token_concat", "tokens": 8},
 ]
 
@@ -56,11 +57,15 @@ def test_gradients_cost_exactly_the_matrix_products_that_are_counted(fields):
     model = made(fields)
     module = connectors.CONNECTORS[model.connector.kind](model)
     features = np.zeros((1, SLOTS, 16, WIDTH), np.float32)
-    params = jax.eval_shape(module.init, jax.random.key(0), features)["params"]
+    words = config.text_tokens(model)
+    texts = [jnp.zeros((1, SLOTS, words), jnp.int32)] if words else []
+    shapes = jax.eval_shape(module.init, jax.random.key(0), features, *texts)
+    params = shapes["params"]
 
     def loss(trained, fixed):
         both = trained | fixed
-        return jnp.square(module.apply({"params": both["p"]}, both["x"])).sum()
+        found = module.apply({"params": both["p"]}, both["x"], *texts)
+        return jnp.square(found).sum()
 
     inputs = {"p": params, "x": features}
     for count in (1, 2):

@@ -186,7 +186,7 @@ def test_blocks_that_look_at_images_are_new_where_that_is_allowed(theirs):
     decoder = samples.decoder("llama")
     decoder.cross_attention = config.CrossAttention(every=2, row_images=4)
     target = samples.llava(decoder=decoder)
-    reason = "layer1/cross/attention/key/kernel: is missing, no checkpoint of this"
+    reason = "layer1/cross/attention/key/kernel: is in no checkpoint of this"
     assert_refused(theirs, reason, target=target)
     out, plain = theirs.parent / "ours", theirs.parent / "plain"
     said = samples.imported(out, decoder=str(theirs), target=target, allow=[NEW])

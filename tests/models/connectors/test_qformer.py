@@ -85,18 +85,16 @@ def hear(made: config.Model, params, words=WORDS):
     return np.asarray(apply({"params": params}, samples.FEATURES, words))
 
 
-def test_an_image_hears_of_its_own_words_and_of_none_after_their_end():
+def test_an_image_hears_of_its_own_words_and_of_nobody_else_s():
     made = instructed()
-    params = noise(made)
-    before = hear(made, params)
-    for place in np.ndindex(*WORDS.shape):
+    params = {"params": noise(made)}
+    apply = jax.jit(samples.module(made).apply)
+    before = apply(params, samples.FEATURES, WORDS)
+    for place in np.argwhere(WORDS >= 0):
         words = WORDS.copy()
-        words[place] = words[place] + 1 if words[place] >= 0 else -2  # still no word
-        changed = (before != hear(made, params, words)).any((2, 3))
-        expected = np.zeros((2, 3), bool)
-        expected[place[:2]] = WORDS[place] >= 0
-        if WORDS[place] >= 0:
-            np.testing.assert_array_equal(changed, expected)
+        words[tuple(place)] += 1
+        changed = (before != apply(params, samples.FEATURES, words)).any((2, 3))
+        assert np.argwhere(changed).tolist() == [place[:2].tolist()]
 
 
 def test_an_image_without_words_has_the_tokens_of_blip_2():
@@ -105,10 +103,6 @@ def test_an_image_without_words_has_the_tokens_of_blip_2():
     held = optim.flatten(samples.fresh(plain))
     leaves = optim.flatten(params)
     rest = optim.unflatten({path: leaves[path] for path in held})
-    new = {
-        path.split("/")[-3] for path in leaves.keys() - held.keys() if "blocks" in path
-    }
-    assert new <= {"mlp_words", "layer_0", "layer_1"}
     silent = hear(made, params, np.full_like(WORDS, -1))
     np.testing.assert_allclose(silent, samples.connect(plain, rest), atol=1e-5)
     assert np.abs(hear(made, params) - silent)[WORDS[..., 0] >= 0].max() > 1e-2
@@ -245,7 +239,9 @@ def test_tokens_and_gradients_are_those_of_transformers_instructblip():
     (expected.sin() * torch.arange(3)[:, None]).sum().backward()
 
     def loss(params, features):
-        out = samples.module(made).apply({"params": params}, features, WORDS[:1])
+        out = samples.module(made).apply(
+            {"params": params}, features, jnp.asarray(WORDS[:1])
+        )
         return (jnp.sin(out) * jnp.arange(3)[:, None]).sum(), out
 
     step = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
