@@ -174,12 +174,13 @@ def pad(batch: Batch, groups: int, rows: int, slots: int) -> Batch:
     """
 
     def add(array: np.ndarray, multiples: tuple[int, ...], value: int) -> np.ndarray:
+        width: list[tuple[int, int]]
         width = [(0, -size % m) for size, m in zip(array.shape, multiples)]
         width += [(0, 0)] * (array.ndim - len(width))
         return np.pad(array, width, constant_values=value)
 
     fills = {"images_ZRT": NO_IMAGE, "texts_ZCW": NO_TEXT}
-    multiples = dict.fromkeys(OF_SLOTS, (groups, slots))
+    multiples = {str(name): (groups, slots) for name in OF_SLOTS}
     return Batch(
         **{
             name: add(array, multiples.get(name, (groups, rows)), fills.get(name, 0))
