@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmjax import config, generate, sharding
-from mmjax.batch import NO_IMAGE, Batch
+from mmjax.batch import NEWLINE, NO_IMAGE, Batch
 from mmjax.evals import questions
 from mmjax.models import vlm
 from mmjax.ops import cross_entropy
@@ -233,3 +233,11 @@ def test_wilsons_interval_ends_where_the_share_is_two_deviations_away(right, cou
         deviation = math.sqrt(bound * (1 - bound) / count)
         assert bound - right / count == pytest.approx(side * 1.96 * deviation, abs=1e-9)
     assert questions.wilson(0, 10)[0] == 0.0
+
+
+def test_the_ends_of_rows_of_tiles_are_images_of_no_slot():
+    images = np.array([[[NO_IMAGE, Q, 2 * Q - 1, NEWLINE, 2 * Q, NEWLINE, NO_IMAGE]]])
+    ones, changed = np.ones_like(images), np.array([[False, True, False, True]])
+    seen = questions._Seen(ones > 0, ones > 0, changed, ones > 0, ones, images, ones)
+    reply = questions._reply(seen, 0, 0, 1, Q)
+    assert (reply.images, reply.changed) == (2, 1)
