@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mmjax.estimate import communication, computing, hlo, loops
 from mmjax.estimate import walk as walks
 from mmjax.estimate.hlo import Computation, Instruction, Module
-from mmjax.estimate.timeline import Event
+from mmjax.estimate.timeline import Event, Repeat
 from mmjax.estimate.topologies import Generation
 from mmjax.estimate.walk import Walk
 
@@ -27,6 +27,7 @@ class Replay(NamedTuple):
 
     seconds: float
     events: list[Event]
+    repeats: list[Repeat]
     hbm_bytes: float  # moved to and from HBM
     notes: list[str]  # trip counts that were guessed
 
@@ -36,7 +37,7 @@ def replay(module: Module, generation: Generation) -> Replay:
     walk = Walk(walks.program(module, generation))
     _run(walk, module.computations[module.entry], 1.0)
     found = walk.timeline
-    return Replay(found.now, found.events, walk.hbm_bytes, walk.notes)
+    return Replay(found.now, found.events, found.repeats, walk.hbm_bytes, walk.notes)
 
 
 def _run(walk: Walk, computation: Computation, times: float) -> None:
@@ -66,7 +67,7 @@ def _while(walk: Walk, loop: Instruction, around: Computation, times: float) -> 
     if trips.count > 1:
         before = clock.now
         _run(walk, body, times * (trips.count - 1))
-        clock.skip((clock.now - before) * (trips.count - 2))
+        clock.repeat(before, trips.count - 1)
 
 
 def _conditional(walk: Walk, branching: Instruction, _, times: float) -> None:

@@ -7,6 +7,13 @@ from typing import NamedTuple
 CORE = "core"  # runs one instruction after the other
 
 
+class Label(NamedTuple):
+    """What an event is called."""
+
+    name: str
+    scope: str
+
+
 class Event(NamedTuple):
     """Something that an engine did, in one pass of the loops around it."""
 
@@ -20,18 +27,31 @@ class Event(NamedTuple):
     scope: str  # path of the jax operation; "" where none is named
 
 
+class Repeat(NamedTuple):
+    """A pass of a loop that stands for several, one after the other from `start` on."""
+
+    start: float  # seconds from the beginning of the step
+    seconds: float  # of one pass
+    count: int
+
+    @property
+    def end(self) -> float:
+        return self.start + self.count * self.seconds
+
+
 @dataclasses.dataclass
 class Timeline:
     """What has happened until `now`; the replay is the one who writes it."""
 
     now: float = 0.0
     events: list[Event] = dataclasses.field(default_factory=list)
+    repeats: list[Repeat] = dataclasses.field(default_factory=list)
     # When each engine is free, and when what was begun will be done, by its name.
     free: dict[str, float] = dataclasses.field(default_factory=dict)
     begun: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)
 
     def run(
-        self, event_of: "Label", kind: str, seconds: float, times: float, flops=0.0
+        self, event_of: Label, kind: str, seconds: float, times: float, flops=0.0
     ) -> None:
         """The core is busy."""
         if seconds > 0:
@@ -41,7 +61,7 @@ class Timeline:
         self.now += seconds
 
     def begin(
-        self, label: "Label", engine: str, kind: str, seconds: float, times: float
+        self, label: Label, engine: str, kind: str, seconds: float, times: float
     ) -> None:
         """Another engine begins, as soon as it is free, and the core goes on."""
         start = self._occupy(label, engine, kind, seconds, times)
@@ -52,7 +72,7 @@ class Timeline:
         return self.begun.pop(name, (0.0, ""))
 
     def block(
-        self, label: "Label", engine: str, kind: str, seconds: float, times: float
+        self, label: Label, engine: str, kind: str, seconds: float, times: float
     ) -> float:
         """Another engine works and the core waits for it: the seconds it will wait."""
         start = self._occupy(label, engine, kind, seconds, times)
@@ -64,17 +84,13 @@ class Timeline:
         self.events.append(Event(engine, kind, start, seconds, times, 0.0, *label))
         return start
 
-    def skip(self, seconds: float) -> None:
-        """Time passes in repetitions of what is written already."""
-        self.now += seconds
-        self.free = {engine: time + seconds for engine, time in self.free.items()}
-
-
-class Label(NamedTuple):
-    """What an event is called."""
-
-    name: str
-    scope: str
+    def repeat(self, start: float, count: int) -> None:
+        """What happened since `start` happens `count` times in all."""
+        seconds = self.now - start
+        self.repeats.append(Repeat(start, seconds, count))
+        skipped = seconds * (count - 1)
+        self.now += skipped
+        self.free = {engine: time + skipped for engine, time in self.free.items()}
 
 
 def of_core(events: list[Event]) -> Iterator[Event]:

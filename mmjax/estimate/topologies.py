@@ -32,7 +32,7 @@ class Generation(NamedTuple):
         float, float
     ]  # share of peak in kernels of heads of 128, see below
     calibration: float  # what the compiler's cycles are multiplied by
-    calibrated_on: int  # published step times that it was fitted on
+    error: float | None  # share by which times may be off, as judged; None: unknown
 
 
 # `attention` is assumed for forward and backward kernels: heads of 128 fill half of the
@@ -42,31 +42,31 @@ _ALL = (
         "v4", clock=1.05e9, peak=137.5e12, hbm_bytes=16 * GIB, hbm_bandwidth=614e9,
         link_bandwidth=45e9, links=6, host_bandwidth=8e9, slice_bandwidth=3.125e9,
         devices_per_chip=2, dims=3, wraps_from=4, attention=(0.60, 0.55),
-        calibration=1.0, calibrated_on=0,
+        calibration=1.0, error=None,
     ),
     Generation(
         "v5e", clock=1.5e9, peak=197e12, hbm_bytes=16 * GIB, hbm_bandwidth=819e9,
         link_bandwidth=45e9, links=4, host_bandwidth=16e9, slice_bandwidth=3.125e9,
         devices_per_chip=1, dims=2, wraps_from=16, attention=(0.60, 0.55),
-        calibration=1.0, calibrated_on=0,
+        calibration=1.0, error=None,
     ),
     Generation(
         "v5p", clock=1.75e9, peak=459e12, hbm_bytes=95 * GIB, hbm_bandwidth=2765e9,
         link_bandwidth=90e9, links=6, host_bandwidth=16e9, slice_bandwidth=6.25e9,
         devices_per_chip=1, dims=3, wraps_from=4, attention=(0.60, 0.55),
-        calibration=0.92, calibrated_on=2,
+        calibration=0.92, error=0.05,
     ),
     Generation(
         "v6e", clock=1.75e9, peak=918e12, hbm_bytes=32 * GIB, hbm_bandwidth=1640e9,
         link_bandwidth=90e9, links=4, host_bandwidth=32e9, slice_bandwidth=12.5e9,
         devices_per_chip=1, dims=2, wraps_from=16, attention=(0.40, 0.37),
-        calibration=0.95, calibrated_on=1,
+        calibration=0.95, error=0.10,
     ),
     Generation(
         "tpu7x", clock=2.2e9, peak=1153e12, hbm_bytes=96 * GIB, hbm_bandwidth=3690e9,
         link_bandwidth=90e9, links=6, host_bandwidth=32e9, slice_bandwidth=12.5e9,
         devices_per_chip=2, dims=3, wraps_from=4, attention=(0.45, 0.40),
-        calibration=1.0, calibrated_on=0,
+        calibration=1.0, error=None,
     ),
 )  # fmt: skip
 GENERATIONS: Mapping[str, Generation] = {each.name: each for each in _ALL}

@@ -1,0 +1,173 @@
+"""Would it fit, how fast would it be, and what would it cost? No TPU is needed.
+
+    python -m mmjax.estimate --config=configs/mm1_3b.py --topology=v5p:4x4x8
+
+Compiles the train step for a topology of TPUs (GENERATION:CHIPSxALONGxAXES, as in
+v6e:8x8, or 2xv5p:4x4x4 for two slices) and replays what the compiler scheduled. For
+GPUs (h100:64) memory and FLOPs are told; no model of their time exists. Needs
+pip install 'mmjax[estimate]'.
+"""
+
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from absl import flags
+from absl.flags import FlagValues
+from ml_collections import config_flags
+
+from data_pipelines.inspect import command_line
+from mmjax import cli, validation
+from mmjax.config import Config
+from mmjax.estimate import (
+    compiler_flags,
+    compiling,
+    gpus,
+    hlo,
+    memory,
+    page,
+    prediction,
+    replay,
+    text,
+    topologies,
+    workload,
+)
+from mmjax.estimate.prediction import Prediction
+from mmjax.estimate.topologies import Topology
+
+
+class Ask(NamedTuple):
+    """What a command line asks for."""
+
+    images_per_row: float
+    flags: str  # "default" or "none"
+    more_flags: list[str]
+    price_per_chip_hour: float
+    folder: pathlib.Path
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line; ValueError for a mistake in it, and where memory lacks."""
+    values = command_line.parse(_define, True, argv[1:])
+    if values.help:
+        print(__doc__)
+        print(command_line.flags_help("estimate", values))
+        return
+    if not values.topology:
+        raise ValueError("--topology is missing: such as --topology=v5p:4x4x8")
+    page.check(values.page)
+    config = command_line.config(values)
+    with tempfile.TemporaryDirectory() as temporary:
+        asked = Ask(
+            values.images_per_row,
+            values.flags,
+            values.flag,
+            values.price_per_chip_hour,
+            pathlib.Path(values.keep or temporary),
+        )
+        for line in _run(config, values, asked):
+            print(line, flush=True)
+
+
+def _define(values: FlagValues) -> None:
+    def string(name: str, default: str, words: str) -> None:
+        flags.DEFINE_string(name, default, words, flag_values=values)
+
+    string("topology", "", "Devices to predict for, such as v5p:4x4x8.")
+    string("page", "", "HTML file to write, with a picture of the step's timeline.")
+    string("keep", "", "Folder that keeps what was compiled, to be used again.")
+    flags.DEFINE_bool(
+        "json", False, "Print JSON in place of tables.", flag_values=values
+    )
+    flags.DEFINE_float(
+        "price_per_chip_hour", 0.0, "What a chip costs an hour.", flag_values=values
+    )
+    flags.DEFINE_float(
+        "images_per_row",
+        16.0,
+        "Image slots of a row where the data aren't there to tell.",
+        lower_bound=0,
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "flags", "default", ["default", "none"],
+        "Options of the TPU compiler: ours, or its own defaults.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_multi_string(
+        "flag", [], "One more option of the compiler, NAME=VALUE.", flag_values=values
+    )
+
+
+def _run(config: Config, values: FlagValues, asked: Ask) -> Iterator[str]:
+    if gpus.is_gpu(values.topology):
+        load = workload.of(config, asked.images_per_row)
+        yield from gpus.lines(
+            config, values.topology, load, asked.folder, bool(values.json)
+        )
+        return
+    topology = topologies.parse(values.topology)
+    found = estimate(config, topology, asked)
+    if values.page:
+        page.write(values.page, found, _name(values))
+    yield from [prediction.to_json(found)] if values.json else text.lines(found)
+
+
+def estimate(config: Config, topology: Topology, asked: Ask) -> Prediction:
+    """The prediction for one topology.
+
+    Raises ValueError where the config's mesh doesn't fit the devices, the compiler
+    isn't there or refuses, or a device's memory doesn't suffice.
+    """
+    options = compiler_flags.options(
+        topology.generation.name, asked.flags, asked.more_flags
+    )
+    config.mesh = validation.resolve_mesh(config, topology.devices)
+    compiling.require_compiler()
+    load = workload.of(config, asked.images_per_row)
+    _say(f"compiling for {topology.chips} chips; this takes minutes")
+    began = time.monotonic()
+    compiled = compiling.for_tpu(config, topology, load.capacity, options, asked.folder)
+    _say(f"compiled after {time.monotonic() - began:.0f} s")
+    if "error" in compiled.result:
+        raise ValueError(_refusal(compiled, topology))
+    assert compiled.program is not None
+    with compiled.program.open(errors="replace") as lines:
+        played = replay.replay(hlo.parse(lines), topology.generation)
+    return prediction.predict(
+        config,
+        topology,
+        load,
+        compiled.result,
+        compiled.report,
+        played,
+        asked.price_per_chip_hour,
+    )
+
+
+def _refusal(compiled: compiling.Compiled, topology: Topology) -> str:
+    """One line for what the compiler couldn't do."""
+    message = compiled.result["error"]
+    lacking = memory.shortage(message)
+    if lacking is None:
+        return f"the compiler refuses: {' '.join(message.split())}"
+    pieces = memory.largest(compiled.report, 1)
+    return memory.told(lacking, topology.generation, pieces)
+
+
+def _name(values: FlagValues) -> str:
+    """The config file's name, without folder and ending."""
+    path = config_flags.get_config_filename(values["config"])
+    return pathlib.Path(path).stem
+
+
+def _say(line: str) -> None:
+    """Progress, apart from what programs may read."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    cli.explained(main, sys.argv)
