@@ -60,12 +60,7 @@ def for_tpu(
     an `error` says what the compiler couldn't do.
     """
     request = _request(config, topology.name, capacity, options, compiles=True)
-    flags = [
-        f"--xla_dump_to={folder}",
-        "--xla_dump_hlo_as_text",
-        f"--xla_dump_hlo_module_re={STEP}",
-    ]
-    result = _ask(request, folder, flags)
+    result = _ask(request, folder, dumping(folder))
     programs, reports = (
         sorted(folder.glob(f"*{STEP}*{name}.txt")) for name in (PROGRAM, REPORT)
     )
@@ -127,7 +122,7 @@ def _ask(
     with log.open("w") as out:
         done = subprocess.run(
             [sys.executable, "-m", "mmjax.estimate.worker", str(folder)],
-            env=_environment(flags),
+            env=environment(flags),
             stdout=out,
             stderr=subprocess.STDOUT,
             check=False,
@@ -141,7 +136,17 @@ def _ask(
     return json.loads(result.read_text())
 
 
-def _environment(flags: list[str]) -> dict[str, str]:
+def dumping(folder: pathlib.Path) -> list[str]:
+    """XLA's flags to write the scheduled train step into a folder."""
+    return [
+        f"--xla_dump_to={folder}",
+        "--xla_dump_hlo_as_text",
+        f"--xla_dump_hlo_module_re={STEP}",
+    ]
+
+
+def environment(flags: list[str]) -> dict[str, str]:
+    """The environment of a process that compiles, with these flags of XLA."""
     kept = {name: value for name, value in os.environ.items() if name not in _REMOVED}
     return {**kept, **_ENVIRONMENT, "XLA_FLAGS": " ".join(flags)}
 
