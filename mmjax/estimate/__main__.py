@@ -31,6 +31,7 @@ from mmjax.estimate import (
     page,
     prediction,
     replay,
+    search,
     text,
     topologies,
     workload,
@@ -98,6 +99,12 @@ def _define(values: FlagValues) -> None:
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_multi_string(
+        "search",
+        [],
+        "Fields to vary, as in mesh.fsdp=8,16: all combinations.",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
         "flag", [], "One more option of the compiler, NAME=VALUE.", flag_values=values
     )
 
@@ -110,10 +117,29 @@ def _run(config: Config, values: FlagValues, asked: Ask) -> Iterator[str]:
         )
         return
     topology = topologies.parse(values.topology)
+    if values.search:
+        yield from _search(config, topology, values, asked)
+        return
     found = estimate(config, topology, asked)
     if values.page:
         page.write(values.page, found, _name(values))
     yield from [prediction.to_json(found)] if values.json else text.lines(found)
+
+
+def _search(
+    config: Config, topology: Topology, values: FlagValues, asked: Ask
+) -> Iterator[str]:
+    """A table of the variants that --search names."""
+    if values.page:
+        raise ValueError(f"--page={values.page}: of one prediction, not of a --search")
+
+    def one(config: Config, name: str) -> Prediction:
+        _say(name)
+        return estimate(config, topology, asked._replace(folder=asked.folder / name))
+
+    tried = search.variants(config, values.search)
+    found = list(search.outcomes(tried, one))
+    yield from [search.to_json(found)] if values.json else search.lines(found)
 
 
 def estimate(config: Config, topology: Topology, asked: Ask) -> Prediction:
