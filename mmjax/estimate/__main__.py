@@ -9,6 +9,7 @@ pip install 'mmjax[estimate]'.
 """
 
 import pathlib
+import re
 import sys
 import tempfile
 import time
@@ -60,6 +61,8 @@ def main(argv: Sequence[str]) -> None:
     if not values.topology:
         raise ValueError("--topology is missing: such as --topology=v5p:4x4x8")
     page.check(values.page)
+    if re.search(r"\s", values.keep):  # XLA takes it for the end of a flag
+        raise ValueError(f"--keep={values.keep!r}: must have no space in it")
     config = command_line.config(values)
     with tempfile.TemporaryDirectory() as temporary:
         asked = Ask(
@@ -135,7 +138,8 @@ def _search(
 
     def one(config: Config, name: str) -> Prediction:
         _say(name)
-        return estimate(config, topology, asked._replace(folder=asked.folder / name))
+        folder = asked.folder / name.replace(" ", ",")
+        return estimate(config, topology, asked._replace(folder=folder))
 
     tried = search.variants(config, values.search)
     found = list(search.outcomes(tried, one))

@@ -36,6 +36,8 @@ def told(*arguments):
         (("--topology=v5p:4x4x4", "--page=missing/page.html"), "no such folder"),
         (("--topology=v5p:4x4x4", "--flag=xla_a"), "NAME=VALUE"),
         (("--topology=v5p:4x4x4", "--flags=some"), "--flags"),
+        (("--topology=v5p:4x4x4", "--keep=a b"), "no space"),
+        (("--topology=v5p:4x4x4", "--search=mesh.fsdp"), "FIELD=VALUE"),
         (("--topology=v5p:4x4x4", "--config.mesh.fdsp=2"), "config.mesh.fdsp"),
     ],
 )
