@@ -12,43 +12,28 @@ import pathlib
 import re
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from absl import flags
 from absl.flags import FlagValues
 from ml_collections import config_flags
 
 from data_pipelines.inspect import command_line
-from mmjax import cli, validation
+from mmjax import cli
 from mmjax.config import Config
 from mmjax.estimate import (
-    compiler_flags,
-    compiling,
+    estimator,
     gpus,
-    hlo,
-    memory,
     page,
     prediction,
-    replay,
     search,
     text,
     topologies,
     workload,
 )
+from mmjax.estimate.estimator import Ask
 from mmjax.estimate.prediction import Prediction
 from mmjax.estimate.topologies import Topology
-
-
-class Ask(NamedTuple):
-    """What a command line asks for."""
-
-    images_per_row: float
-    flags: str  # "default" or "none"
-    more_flags: list[str]
-    price_per_chip_hour: float
-    folder: pathlib.Path
 
 
 def main(argv: Sequence[str]) -> None:
@@ -65,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError(f"--keep={values.keep!r}: must have no space in it")
     config = command_line.config(values)
     with tempfile.TemporaryDirectory() as temporary:
-        asked = Ask(
+        asked = estimator.Ask(
             values.images_per_row,
             values.flags,
             values.flag,
@@ -123,7 +108,7 @@ def _run(config: Config, values: FlagValues, asked: Ask) -> Iterator[str]:
     if values.search:
         yield from _search(config, topology, values, asked)
         return
-    found = estimate(config, topology, asked)
+    found = estimator.estimate(config, topology, asked)
     if values.page:
         page.write(values.page, found, _name(values))
     yield from [prediction.to_json(found)] if values.json else text.lines(found)
@@ -137,66 +122,19 @@ def _search(
         raise ValueError(f"--page={values.page}: of one prediction, not of a --search")
 
     def one(config: Config, name: str) -> Prediction:
-        _say(name)
+        estimator.say(name)
         folder = asked.folder / name.replace(" ", ",")
-        return estimate(config, topology, asked._replace(folder=folder))
+        return estimator.estimate(config, topology, asked._replace(folder=folder))
 
     tried = search.variants(config, values.search)
     found = list(search.outcomes(tried, one))
     yield from [search.to_json(found)] if values.json else search.lines(found)
 
 
-def estimate(config: Config, topology: Topology, asked: Ask) -> Prediction:
-    """The prediction for one topology.
-
-    Raises ValueError where the config's mesh doesn't fit the devices, the compiler
-    isn't there or refuses, or a device's memory doesn't suffice.
-    """
-    options = compiler_flags.options(
-        topology.generation.name, asked.flags, asked.more_flags
-    )
-    config.mesh = validation.resolve_mesh(config, topology.devices)
-    compiling.require_compiler()
-    load = workload.of(config, asked.images_per_row)
-    _say(f"compiling for {topology.chips} chips; this takes minutes")
-    began = time.monotonic()
-    compiled = compiling.for_tpu(config, topology, load.capacity, options, asked.folder)
-    _say(f"compiled after {time.monotonic() - began:.0f} s")
-    if "error" in compiled.result:
-        raise ValueError(_refusal(compiled, topology))
-    assert compiled.program is not None
-    with compiled.program.open(errors="replace") as lines:
-        played = replay.replay(hlo.parse(lines), topology.generation)
-    return prediction.predict(
-        config,
-        topology,
-        load,
-        compiled.result,
-        compiled.report,
-        played,
-        asked.price_per_chip_hour,
-    )
-
-
-def _refusal(compiled: compiling.Compiled, topology: Topology) -> str:
-    """One line for what the compiler couldn't do."""
-    message = compiled.result["error"]
-    lacking = memory.shortage(message)
-    if lacking is None:
-        return f"the compiler refuses: {' '.join(message.split())}"
-    pieces = memory.largest(compiled.report, 1)
-    return memory.told(lacking, topology.generation, pieces)
-
-
 def _name(values: FlagValues) -> str:
     """The config file's name, without folder and ending."""
     path = config_flags.get_config_filename(values["config"])
     return pathlib.Path(path).stem
-
-
-def _say(line: str) -> None:
-    """Progress, apart from what programs may read."""
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

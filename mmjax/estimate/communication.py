@@ -13,6 +13,7 @@ from mmjax.estimate.walk import label as label_of
 def collective(
     walk: Walk, instruction: Instruction, computation: Computation, times: float
 ) -> None:
+    """A collective, or the start of one."""
     found = Found(instruction, computation)
     moved = collectives.transfer(found, walk.program.generation)
     label, clock = label_of(instruction), walk.timeline
@@ -23,6 +24,7 @@ def collective(
 
 
 def done(walk: Walk, done: Instruction, _, times: float) -> None:
+    """The end of anything that was started: the core waits for it."""
     until, kind = walk.timeline.end(done.operands[0])
     walk.wait(label_of(done), kind, until, times)
 
@@ -58,6 +60,7 @@ def asynchronous(walk: Walk, call: Instruction, _, times: float) -> None:
 
 
 def copy_start(walk: Walk, copy: Instruction, _, times: float) -> None:
+    """The start of a copy between HBM, the core's own memory and the host's."""
     source = copy.shapes[0]
     to_host = copy.shapes[1].space != hlo.HOST
     size = hlo.size([source])

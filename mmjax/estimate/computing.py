@@ -15,6 +15,7 @@ COPIES = {"copy", "transpose", "reshape", "broadcast", "pad", "slice", "concaten
 def fusion(
     walk: Walk, fusion: Instruction, computation: Computation, times: float
 ) -> None:
+    """A fusion: by the compiler's estimate, and never above the peak."""
     program = walk.program
     name = hlo.attribute(fusion, "calls")
     if name not in program.module.computations:
@@ -46,6 +47,7 @@ def _compute_seconds(
 def custom_call(
     walk: Walk, call: Instruction, computation: Computation, times: float
 ) -> None:
+    """A kernel by its FLOPs and bytes; any other call by the compiler's estimate."""
     label, generation = label_of(call), walk.program.generation
     if not kernels.is_kernel(call):
         cycles = hlo.cycles(call)
@@ -68,6 +70,7 @@ def custom_call(
 def convolution(
     walk: Walk, product: Instruction, computation: Computation, times: float
 ) -> None:
+    """A matrix product on its own."""
     flops = products.flops(product, computation)
     seconds = _compute_seconds(walk, product, flops) or 0.0
     walk.timeline.run(label_of(product), "matmul", seconds, times, flops)

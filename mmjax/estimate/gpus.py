@@ -1,5 +1,6 @@
 """Memory and FLOPs of a run on GPUs, for whose time there is no model."""
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -35,7 +36,8 @@ def lines(
     kind, _, count = topology.partition(":")
     if not count.isdigit() or not int(count):
         raise ValueError(f"--topology={topology}: must be like {kind}:64")
-    config.mesh = validation.resolve_mesh(config, int(count))
+    mesh = validation.resolve_mesh(config, int(count))
+    config = dataclasses.replace(config, mesh=mesh)
     asked = compiling.for_virtual_devices(
         config, int(count), workload.capacity, folder
     ).result

@@ -51,12 +51,12 @@ class Timeline:
     begun: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)
 
     def run(
-        self, event_of: Label, kind: str, seconds: float, times: float, flops=0.0
+        self, label: Label, kind: str, seconds: float, times: float, flops=0.0
     ) -> None:
         """The core is busy."""
         if seconds > 0:
             self.events.append(
-                Event(CORE, kind, self.now, seconds, times, flops, *event_of)
+                Event(CORE, kind, self.now, seconds, times, flops, *label)
             )
         self.now += seconds
 
