@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from mmjax.estimate import hlo
 from mmjax.estimate.hlo import Computation, Instruction, Module
 from mmjax.estimate.topologies import Generation
@@ -57,28 +59,39 @@ def by_computation(module: Module) -> Mapping[str, Found | None]:
     return found
 
 
-def transfer(found: Found, generation: Generation) -> Transfer:
-    """The time of a collective by its bytes, its group and the links it uses."""
+def transfer(found: Found, generation: Generation, slice_devices: int = 0) -> Transfer:
+    """The time of a collective by its bytes, its group and the links it uses.
+
+    Slices have `slice_devices` devices each; 0: there is one slice.
+    """
     instruction, computation = found
     kind = hlo.without_start(instruction.opcode)
-    bytes_in, bytes_out = _sizes(instruction, computation, kind)
-    members = group_size(instruction.attributes)
-    if members <= 1 and kind != "collective-permute":
+    sizes = _sizes(instruction, computation, kind)
+    members = group(instruction.attributes)
+    if len(members) <= 1 and kind != "collective-permute":
         return Transfer(0.0, kind, "ici")
     bandwidth = generation.link_bandwidth * EFFICIENCY / generation.devices_per_chip
     if kind == "collective-permute":
         engine = "ici+" if _goes_up(instruction.attributes) else "ici-"
-        return Transfer(bytes_in / bandwidth + LATENCY, kind, engine)
+        return Transfer(sizes[0] / bandwidth + LATENCY, kind, engine)
+    slices = len(
+        {member // slice_devices for member in members} if slice_devices else [0]
+    )
     links = min(links_used(instruction.attributes), 2 * generation.links)
-    moved = _moved(kind, bytes_in, bytes_out, members)
+    moved = _moved(kind, *sizes, len(members) // slices)
     if kind != "collective-broadcast":
         moved /= links
-    return Transfer(moved / bandwidth + LATENCY, kind, "ici")
+    seconds = moved / bandwidth + LATENCY
+    if slices == 1:
+        return Transfer(seconds, kind, "ici")
+    # Over the network each device sends what it holds after the part within its slice.
+    sent = _moved(kind, *sizes, slices) / (len(members) // slices)
+    return Transfer(seconds + sent / generation.slice_bandwidth, kind, "network")
 
 
 def _moved(kind: str, bytes_in: float, bytes_out: float, members: int) -> float:
     """Bytes that a device sends in all, over rings of the group's members."""
-    others = (members - 1) / members
+    others = (members - 1) / max(members, 1)
     if kind == "all-gather":
         return bytes_out * others
     if kind == "reduce-scatter":
@@ -118,19 +131,26 @@ def links_used(attributes: str) -> int:
     return 2  # both directions of one axis
 
 
-def group_size(attributes: str) -> int:
-    """Devices of a collective's group, in any of the ways that XLA writes it."""
+def group(attributes: str) -> tuple[int, ...]:
+    """The first group of a collective, in any of the ways that XLA writes it."""
     axes = re.search(r"replica_groups=(?:mesh)?\[[^\]]*\]\s*\{([^}]*)\}", attributes)
     if axes and "mesh[" in attributes:
         text = attributes[attributes.index("mesh[") :]
         sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", text)}
         names = re.findall(r"'(\w+)'", axes[1])
-        return math.prod(sizes[name] for name in names if name in sizes)
-    iota = re.search(r"replica_groups=\[(\d+),(\d+)\]", attributes)
+        devices = np.arange(math.prod(sizes.values())).reshape(*sizes.values())
+        inside = tuple(slice(None) if name in names else 0 for name in sizes)
+        return tuple(np.atleast_1d(devices[inside]).flatten().tolist())
+    iota = re.search(
+        r"replica_groups=\[(\d+),(\d+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", attributes
+    )
     if iota:
-        return int(iota[2])
+        dims = [int(size) for size in iota[3].split(",")]
+        order = [int(axis) for axis in iota[4].split(",")] if iota[4] else None
+        devices = np.arange(math.prod(dims)).reshape(dims).transpose(order)
+        return tuple(devices.reshape(int(iota[1]), int(iota[2]))[0].tolist())
     listed = re.search(r"replica_groups=\{\{([\d,]+)\}", attributes)
-    return len(listed[1].split(",")) if listed else 2
+    return tuple(int(member) for member in listed[1].split(",")) if listed else (0, 1)
 
 
 def _goes_up(attributes: str) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 
-from mmjax.estimate import collectives, hlo
+from mmjax.estimate import hlo
 from mmjax.estimate.collectives import Found, Transfer
 from mmjax.estimate.hlo import Computation, Instruction, Module, Shape
 from mmjax.estimate.timeline import Event, Label
@@ -15,7 +15,7 @@ def collective(
 ) -> None:
     """A collective, or the start of one."""
     found = Found(instruction, computation)
-    moved = collectives.transfer(found, walk.program.generation)
+    moved = walk.transfer(found)
     label, clock = label_of(instruction), walk.timeline
     if instruction.opcode.endswith("-start"):
         clock.begin(label, moved.engine, moved.kind, moved.seconds, times)
@@ -47,7 +47,7 @@ def asynchronous(walk: Walk, call: Instruction, _, times: float) -> None:
         return
     found, label = program.collectives[target], label_of(call)
     if found is not None:
-        moved = collectives.transfer(found, program.generation)
+        moved = walk.transfer(found)
         clock.begin(label, moved.engine, moved.kind, moved.seconds, times)
     elif is_update or "sparsecore" in call.attributes:
         seconds = hlo.size(call.shapes, hlo.HBM) / (walk.hbm * 0.5)
@@ -94,7 +94,7 @@ def fused_collective(
     walk: Walk, fusion: Instruction, found: Found, times: float
 ) -> None:
     """A collective inside a fusion: alone, or carried on beside a product."""
-    moved = collectives.transfer(found, walk.program.generation)
+    moved = walk.transfer(found)
     inner = hlo.attribute(fusion, "calls")
     if "reduce-scatter" in fusion.name or "all-reduce-scatter" in inner:
         halves = 2 if found.instruction.opcode == "all-reduce" else 1

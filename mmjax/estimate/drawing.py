@@ -22,6 +22,7 @@ COLOURS = {  # of the page
 BESIDE = "var(--s6)"  # what goes on beside the core
 ENGINES = {
     "core": "core", "ici": "links", "ici+": "links", "ici-": "links",
+    "network": "network",
     "sparsecore": "SparseCore", "dma": "HBM copies", "to_host": "host",
     "from_host": "host",
 }  # fmt: skip

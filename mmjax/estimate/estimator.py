@@ -52,7 +52,11 @@ def estimate(config: Config, topology: Topology, asked: Ask) -> Prediction:
         raise ValueError(_refusal(compiled, topology))
     assert compiled.program is not None
     with compiled.program.open(errors="replace") as lines:
-        played = replay.replay(hlo.parse(lines), topology.generation)
+        played = replay.replay(
+            hlo.parse(lines),
+            topology.generation,
+            topology.devices // topology.slices if topology.slices > 1 else 0,
+        )
     return prediction.predict(
         config,
         topology,

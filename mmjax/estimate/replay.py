@@ -32,9 +32,9 @@ class Replay(NamedTuple):
     notes: list[str]  # trip counts that were guessed
 
 
-def replay(module: Module, generation: Generation) -> Replay:
-    """The timeline of one step."""
-    walk = Walk(walks.program(module, generation))
+def replay(module: Module, generation: Generation, slice_devices: int = 0) -> Replay:
+    """The timeline of one step; slices have so many devices (0: there is one)."""
+    walk = Walk(walks.program(module, generation, slice_devices))
     _run(walk, module.computations[module.entry], 1.0)
     found = walk.timeline
     return Replay(found.now, found.events, found.repeats, walk.hbm_bytes, walk.notes)

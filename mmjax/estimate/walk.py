@@ -22,9 +22,10 @@ class Program(NamedTuple):
     collectives: Mapping[str, Found | None]
     split: bool  # see kernels.splits_backward
     generation: Generation
+    slice_devices: int  # 0: all devices are one slice
 
 
-def program(module: Module, generation: Generation) -> Program:
+def program(module: Module, generation: Generation, slice_devices: int) -> Program:
     """The module, with FLOPs and collectives of its computations found."""
     return Program(
         module,
@@ -32,6 +33,7 @@ def program(module: Module, generation: Generation) -> Program:
         collectives.by_computation(module),
         kernels.splits_backward(module),
         generation,
+        slice_devices,
     )
 
 
@@ -55,6 +57,11 @@ class Walk:
             self.touched[key] = traffic.touched(self.program.module, instruction)
         partly = self.touched[key] if instruction.opcode == "fusion" else None
         return traffic.hbm_bytes(instruction, computation, partly)
+
+    def transfer(self, found: Found) -> Transfer:
+        """The time of a collective on these chips."""
+        program = self.program
+        return collectives.transfer(found, program.generation, program.slice_devices)
 
     def wait(self, label: Label, kind: str, until: float, times: float) -> None:
         """The core waits, if that time hasn't come yet."""

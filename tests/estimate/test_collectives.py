@@ -10,7 +10,7 @@ LATENCY = 2e-6
 MIB = 2**20
 
 
-def transfer(result, opcode, operand, attributes, generation=V5P):
+def transfer(result, opcode, operand, attributes, slice_devices=0):
     text = f"""ENTRY %main (x: {operand}) -> {result} {{
   %x = {operand} parameter(0)
   ROOT %c = {result} {opcode}(%x), {attributes}
@@ -19,7 +19,7 @@ def transfer(result, opcode, operand, attributes, generation=V5P):
     module = hlo.parse(text.splitlines(keepends=True))
     computation = module.computations["main"]
     found = collectives.Found(computation.by_name["c"], computation)
-    return collectives.transfer(found, generation)
+    return collectives.transfer(found, V5P, slice_devices)
 
 
 FOUR = "replica_groups={{0,1,2,3},{4,5,6,7}}"
@@ -76,17 +76,29 @@ def test_a_permutation_takes_one_link_and_names_its_direction():
 
 
 @pytest.mark.parametrize(
-    ("attributes", "size"),
+    ("attributes", "members"),
     [
-        (FOUR, 4),
-        ("replica_groups=[8,16]<=[128]", 16),
-        ("replica_groups=mesh['data'=4,'fsdp'=16] {'fsdp'}, x=1", 16),
-        ("replica_groups=mesh['data'=4,'fsdp'=16] {'data','fsdp'}", 64),
+        (FOUR, (0, 1, 2, 3)),
+        ("replica_groups=[4,2]<=[8]", (0, 1)),
+        ("replica_groups=[2,4]<=[4,2]T(1,0)", (0, 2, 4, 6)),
+        ("replica_groups=mesh['data'=4,'fsdp'=2] {'fsdp'}, x=1", (0, 1)),
+        ("replica_groups=mesh['data'=4,'fsdp'=2] {'data'}", (0, 2, 4, 6)),
+        ("replica_groups=mesh['data'=2,'fsdp'=2] {'data','fsdp'}", (0, 1, 2, 3)),
     ],
 )
-def test_groups_are_read_in_every_notation(attributes, size):
-    assert collectives.group_size(attributes) == size
+def test_groups_are_read_in_every_notation(attributes, members):
+    assert collectives.group(attributes) == members
 
 
 def test_a_group_of_one_moves_nothing():
     assert transfer(LARGE, "all-reduce", LARGE, "replica_groups=[64,1]<=[64]")[0] == 0
+
+
+def test_between_slices_a_device_sends_its_shard_over_the_network():
+    reduced = transfer(LARGE, "all-reduce", LARGE, FOUR, slice_devices=2)
+    inside = 2 * MIB * (1 / 2) / (2 * LINK) + LATENCY  # two members in each slice
+    across = 2 * (MIB / 2) * (1 / 2) / 6.25e9  # their halves, between two slices
+    assert reduced.seconds == pytest.approx(inside + across)
+    assert reduced.engine == "network"
+    whole = transfer(LARGE, "all-reduce", LARGE, FOUR, slice_devices=4)
+    assert whole == transfer(LARGE, "all-reduce", LARGE, FOUR)
