@@ -226,7 +226,7 @@ class Chip(NamedTuple):
 
 def test_slices_lie_along_data_alone():
     chips = [Chip(slice_index=place // 8) for place in range(16)]
-    with pytest.raises(ValueError, match="mesh.data=1: must be a multiple of the 2"):
+    with pytest.raises(ValueError, match=r"mesh\.data=1: must be a multiple of the 2"):
         sharding.make_mesh(Mesh(1, 16, 1, 1), chips)
 
 

@@ -22,6 +22,7 @@ from data_pipelines.inspect import command_line
 from mmjax import cli
 from mmjax.config import Config
 from mmjax.estimate import (
+    compiler_flags,
     estimator,
     gpus,
     page,
@@ -86,6 +87,12 @@ def _define(values: FlagValues) -> None:
         "Options of the TPU compiler: ours, or its own defaults.",
         flag_values=values,
     )  # fmt: skip
+    flags.DEFINE_bool(
+        "show_flags",
+        False,
+        "Print the compiler's options for the topology with their reasons, and exit.",
+        flag_values=values,
+    )
     flags.DEFINE_multi_string(
         "search",
         [],
@@ -105,6 +112,11 @@ def _run(config: Config, values: FlagValues, asked: Ask) -> Iterator[str]:
         )
         return
     topology = topologies.parse(values.topology)
+    if values.show_flags:
+        name = topology.generation.name
+        options = compiler_flags.options(name, asked.flags, asked.more_flags)
+        yield from compiler_flags.lines(name, options)
+        return
     if values.search:
         yield from _search(config, topology, values, asked)
         return

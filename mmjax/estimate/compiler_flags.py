@@ -5,7 +5,7 @@ change who adds numbers up, and in which order: compare the losses of a short ru
 and without them (`--flags=none`) before a long one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 
@@ -87,6 +87,15 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     "v6e": (*EVERYWHERE, *SPARSE_CORE, LARGE_VMEM),
     "tpu7x": (*EVERYWHERE, *SPARSE_CORE),
 }
+
+
+def lines(generation: str, chosen: Mapping[str, str]) -> Iterator[str]:
+    """Options with their reasons, and the variable that gives them to a real run."""
+    reasons = {flag.name: flag.reason for flag in FLAGS[generation]}
+    for name, value in chosen.items():
+        yield f"{name}={value}: {reasons.get(name, 'asked for')}"
+    arguments = " ".join(f"--{name}={value}" for name, value in chosen.items())
+    yield f"LIBTPU_INIT_ARGS='{arguments}'"
 
 
 def options(generation: str, chosen: str, more: list[str]) -> dict[str, str]:

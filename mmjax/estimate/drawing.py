@@ -118,7 +118,7 @@ def _title(events: Sequence[Event]) -> str:
 
 
 def _note(around: Repeat, step: float) -> str:
-    passes = around.count + 1
+    passes = around.passes + 1
     share = (around.end - around.start + around.seconds) / step
     return f"one of {passes} passes, {1000 * around.seconds:.2f} ms; {share:.0%} in all"
 

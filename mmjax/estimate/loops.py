@@ -16,7 +16,7 @@ _TURNED = {"LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE"}
 class Trips(NamedTuple):
     """How often a loop's body runs."""
 
-    count: int
+    passes: int
     is_guess: bool
 
 

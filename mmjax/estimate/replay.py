@@ -60,14 +60,14 @@ def _while(walk: Walk, loop: Instruction, around: Computation, times: float) -> 
     module, clock = walk.program.module, walk.timeline
     trips = loops.trips(module, loop, around)
     if trips.is_guess:
-        walk.notes.append(f"trip count of {loop.name} is a guess: {trips.count}")
+        walk.notes.append(f"trip count of {loop.name} is a guess: {trips.passes}")
     body = module.computations[hlo.attribute(loop, "body")]
-    if trips.count > 0:
+    if trips.passes > 0:
         _run(walk, body, times)
-    if trips.count > 1:
+    if trips.passes > 1:
         before = clock.now
-        _run(walk, body, times * (trips.count - 1))
-        clock.repeat(before, trips.count - 1)
+        _run(walk, body, times * (trips.passes - 1))
+        clock.repeat(before, trips.passes - 1)
 
 
 def _conditional(walk: Walk, branching: Instruction, _, times: float) -> None:

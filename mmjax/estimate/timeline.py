@@ -1,7 +1,7 @@
 """The clocks of a device: its core, and the engines that work beside it."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 CORE = "core"  # runs one instruction after the other
@@ -32,11 +32,11 @@ class Repeat(NamedTuple):
 
     start: float  # seconds from the beginning of the step
     seconds: float  # of one pass
-    count: int
+    passes: int
 
     @property
     def end(self) -> float:
-        return self.start + self.count * self.seconds
+        return self.start + self.passes * self.seconds
 
 
 @dataclasses.dataclass
@@ -84,15 +84,15 @@ class Timeline:
         self.events.append(Event(engine, kind, start, seconds, times, 0.0, *label))
         return start
 
-    def repeat(self, start: float, count: int) -> None:
-        """What happened since `start` happens `count` times in all."""
+    def repeat(self, start: float, passes: int) -> None:
+        """What happened since `start` happens `passes` times in all."""
         seconds = self.now - start
-        self.repeats.append(Repeat(start, seconds, count))
-        skipped = seconds * (count - 1)
+        self.repeats.append(Repeat(start, seconds, passes))
+        skipped = seconds * (passes - 1)
         self.now += skipped
         self.free = {engine: time + skipped for engine, time in self.free.items()}
 
 
-def of_core(events: list[Event]) -> Iterator[Event]:
+def of_core(events: Iterable[Event]) -> Iterator[Event]:
     """What the core did; everything else happened beside it."""
     return (event for event in events if event.engine == CORE)

@@ -28,3 +28,12 @@ def test_an_option_can_be_added_changed_and_taken_away():
 def test_an_option_without_a_value_is_refused(entry):
     with pytest.raises(ValueError, match="NAME=VALUE"):
         compiler_flags.options("v5p", "default", [entry])
+
+
+def test_shown_flags_have_reasons_and_end_in_the_variable_of_a_real_run():
+    chosen = compiler_flags.options("v6e", "default", ["xla_a=true"])
+    *reasons, variable = compiler_flags.lines("v6e", chosen)
+    assert [line.partition("=")[0] for line in reasons] == list(chosen)
+    assert reasons[-1] == "xla_a=true: asked for"
+    arguments = variable.removeprefix("LIBTPU_INIT_ARGS=").strip("'").split()
+    assert dict(word[2:].split("=") for word in arguments) == chosen
