@@ -191,9 +191,7 @@ def _flops(
         full = flops.work(0, [config.data.row_tokens], model.decoder.window)
         works[f"one row of {config.data.row_tokens} positions, one document"] = full
     else:
-        batches = min(BATCHES, config.steps)
-        planned = [run_setup.work(model, opened, n) for n in range(batches)]
-        mean = flops.Work(*(sum(column) / batches for column in zip(*planned)))
+        batches, mean = mean_work(config, opened)
         works[f"mean of the first {batches} batches, exact"] = mean
     for name, work in works.items():
         yield f"{name}:"
@@ -201,6 +199,14 @@ def _flops(
         total = sum(parts.values())
         for part, value in (*parts.items(), ("in all", total)):
             yield f"  {part:12} {metrics.compact(value):>6}FLOP {value / total:7.1%}"
+
+
+def mean_work(config: Config, opened: Pipeline) -> tuple[int, flops.Work]:
+    """The number of batches that are looked at, and the mean of their work."""
+    batches = min(BATCHES, config.steps)
+    planned = [run_setup.work(config.model, opened, n) for n in range(batches)]
+    mean = flops.Work(*(sum(column) / batches for column in zip(*planned)))
+    return batches, mean
 
 
 def _memory(config: Config, mesh: Any, opened: Pipeline | None) -> Iterator[str]:

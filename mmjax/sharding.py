@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mmjax import config as config_lib
@@ -102,10 +103,34 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
 
 
 def make_mesh(mesh: config_lib.Mesh, devices: Sequence[Any] | None = None) -> Mesh:
-    """The device mesh of a resolved `config.mesh` (no axis is -1)."""
+    """The device mesh of a resolved `config.mesh` (no axis is -1).
+
+    Raises ValueError where TPU slices (or pods) can't lie along `data`.
+    """
     shape = (mesh.data, mesh.fsdp, mesh.tensor, mesh.expert)
-    axis_types = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(shape, AXES, axis_types=axis_types, devices=devices)
+    found = list(jax.devices() if devices is None else devices)[: math.prod(shape)]
+    return Mesh(_arranged(shape, found), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _arranged(shape: tuple[int, ...], devices: Sequence[Any]) -> np.ndarray:
+    """The devices by mesh axes, neighbours of an axis near each other."""
+    is_tpu = devices[0].platform == "tpu"
+    index = [getattr(device, "slice_index", 0) for device in devices if is_tpu]
+    slices = len(set(index)) or 1
+    # An axis may take a part of an axis of the torus, as 16 of 8 x 8 chips do.
+    if slices == 1:
+        return mesh_utils.create_device_mesh(
+            shape, devices, allow_split_physical_axes=True
+        )
+    if shape[0] % slices:
+        raise ValueError(
+            f"mesh.data={shape[0]}: must be a multiple of the {slices} slices: all "
+            "other axes stay within one"
+        )
+    inside, across = (shape[0] // slices, *shape[1:]), (slices, 1, 1, 1)
+    return mesh_utils.create_hybrid_device_mesh(
+        inside, across, devices, allow_split_physical_axes=True
+    )
 
 
 def param_specs(tree: Any, mesh: Mesh) -> Any:

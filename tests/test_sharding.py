@@ -2,6 +2,9 @@ import dataclasses
 import importlib.util
 import pathlib
 import re
+import subprocess
+import sys
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -13,6 +16,8 @@ from jax.sharding import PartitionSpec as P
 from mmjax import config as config_lib
 from mmjax import optim, sharding, step
 from mmjax.batch import Batch, Share
+from mmjax.config import Mesh
+from mmjax.estimate import compiling
 from mmjax.models import vlm
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -216,3 +221,44 @@ def test_no_collective_exceeds_a_groups_image_tokens_or_the_largest_parameter(
     assert found
     assert [each for each in found if each[2] > limit] == []
     assert "Involuntary full rematerialization" not in capfd.readouterr().err
+
+
+class Chip(NamedTuple):
+    """As much of a TPU as its place in a mesh depends on."""
+
+    slice_index: int
+    platform: str = "tpu"
+
+
+def test_slices_lie_along_data_alone():
+    chips = [Chip(slice_index=place // 8) for place in range(16)]
+    with pytest.raises(ValueError, match=r"mesh\.data=1: must be a multiple of the 2"):
+        sharding.make_mesh(Mesh(1, 16, 1, 1), chips)
+
+
+TPU_MESHES = """
+from jax.experimental import topologies
+from mmjax import sharding
+from mmjax.config import Mesh
+
+def mesh(sizes, name, **more):
+    described = topologies.get_topology_desc(
+        platform="tpu", topology_name=name, **more
+    )
+    return sharding.make_mesh(Mesh(*sizes), described.devices).devices
+
+# 16 of the 8 x 8 chips are two of its columns: neighbours by both axes.
+for row in mesh((4, 16, 1, 1), "v6e:8x8").reshape(4, 16):
+    for axis, extent in ((0, 8), (1, 2)):
+        assert len({chip.coords[axis] for chip in row}) == extent, row
+for row in mesh((4, 8, 1, 1), "v5p:2x2x4", num_slices=2).reshape(2, 16):
+    assert len({chip.slice_index for chip in row}) == 1, row
+"""
+
+
+@pytest.mark.extra
+def test_meshes_take_parts_of_a_torus_and_keep_slices_together():
+    if importlib.util.find_spec(compiling.NEEDED) is None:
+        pytest.skip("needs libtpu")
+    command = [sys.executable, "-c", TPU_MESHES]
+    subprocess.run(command, env=compiling.environment([]), cwd=ROOT, check=True)
