@@ -13,11 +13,17 @@ import numpy as np
 
 # The alternatives that a field may name. The code that implements them is a dict of
 # functions with the same keys, checked against these by a test.
-ACTIVATIONS = ("gelu", "quick_gelu")
+ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu")
 ATTENTIONS = ("blocked", "reference")
+GATES = ("gelu_tanh", "silu")
+ROPE_SCALINGS = ("linear", "llama3", "none", "yarn")
 CONNECTORS = ("average_pool", "mlp", "perceiver")
 DTYPES = ("bfloat16", "float32")
 REMATS = ("none", "dots", "full")
+VIT_NORMS = ("layer", "rms")
+EMBEDDING_NORMS = ("none", "patches", "tokens")
+POSITIONS = ("learned", "fixed")
+RESIZES = ("linear", "cubic", "torch_bicubic")
 UNITS = ("row", "loss_token", "document")
 EPOCH_POLICIES = ("warn", "stop")
 BAD_RECORDS = ("stop", "mask")
@@ -25,7 +31,10 @@ BAD_RECORDS = ("stop", "mask")
 
 @dataclasses.dataclass
 class ViT:
-    """The image encoder: a pre-norm vision transformer. Defaults are ViT-H/14."""
+    """The image encoder: a pre-norm vision transformer. Defaults are ViT-H/14's size.
+
+    Published encoders are in configs/encoders.py.
+    """
 
     image_size: int = 378  # side in pixels of the square that the encoder sees
     patch_size: int = 14
@@ -34,8 +43,38 @@ class ViT:
     heads: int = 16
     mlp_width: int = 5120
     activation: str = "quick_gelu"  # one of ACTIVATIONS
+    gated: bool = False  # the MLP is activation(gate) * up, then down
+    norm: str = "layer"  # one of VIT_NORMS
     norm_eps: float = 1e-5
+    # What else is normed, before the first layer: the embeddings of patches, before
+    # positions are added, or all tokens, after; one of EMBEDDING_NORMS.
+    embedding_norm: str = "none"
+    patch_bias: bool = True
+    attention_bias: bool = True
+    mlp_bias: bool = True
+    layer_scale: float = 0.0  # what scales of a layer's two outputs start at; 0: none
+    class_token: bool = False
+    registers: int = 0  # further tokens that, like the class token, are no features
+    positions: str = "learned"  # of patches: one of POSITIONS
+    position_grid: int = 0  # side of the learned table; 0: that of the image's patches
+    position_resize: str = "linear"  # from that grid to the image's: one of RESIZES
+    # The layer whose outputs are the features: -1 the last, normed; -2 the one before,
+    # not normed, and so on. Layers after it, and their norm, aren't part of the model.
+    features: int = -1
+    # Of the channels of the training images, in 0 to 1; the defaults are CLIP's.
+    mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     remat: str = "full"  # what the backward pass keeps of a layer: one of REMATS
+
+
+@dataclasses.dataclass
+class SecondViT(ViT):
+    """An encoder beside the first: its features are joined to the first's, by channel.
+
+    It sees the same pixels, resized where its `image_size` is another.
+    """
+
+    enabled: bool = False
 
 
 @dataclasses.dataclass
@@ -51,8 +90,27 @@ class Connector:
 
 
 @dataclasses.dataclass
+class RopeScaling:
+    """How rotary positions are slowed down for rows longer than those trained on.
+
+    Pairs that turn fewer than `slow` times in `original_length` tokens become `factor`
+    times slower, those that turn more than `fast` times stay (linear: all are slowed).
+    """
+
+    kind: str = "none"  # one of ROPE_SCALINGS
+    factor: float = 1.0
+    original_length: int = 8192  # tokens of the rows that were trained on
+    slow: float = 1.0
+    fast: float = 4.0
+
+
+@dataclasses.dataclass
 class Decoder:
-    """The language model: RMSNorm, rotary positions, grouped queries, SwiGLU."""
+    """The language model: RMSNorm, rotary positions, grouped queries, a gated MLP.
+
+    The defaults are MM1's; with other options it is a Llama, Mistral, Qwen or Gemma
+    (`configs/decoders.py` has them by name).
+    """
 
     vocab_size: int = 65536  # rows of the embedding; at least the tokenizer's ids
     width: int = 2560
@@ -64,6 +122,21 @@ class Decoder:
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-6
     tied_embeddings: bool = False
+    qkv_bias: bool = False  # biases of queries, keys and values (Qwen2)
+    qk_norm: bool = False  # RMSNorm of each head's queries and keys (Qwen3, Gemma 3)
+    post_norms: bool = False  # also of what attention and MLP add (Gemma 2 and 3)
+    norm_unit_offset: bool = False  # norms multiply by 1 + scale (Gemma)
+    scale_embeddings: bool = False  # those of text, by sqrt(width) (Gemma)
+    activation: str = "silu"  # of the MLP's gate: one of GATES
+    query_scale: float = 0.0  # of queries' products with keys; 0: head_size ** -0.5
+    attention_softcap: float = 0.0  # cap * tanh(score / cap); 0: none (Gemma 2: 50)
+    logit_softcap: float = 0.0  # likewise of the final logits (Gemma 2: 30)
+    window: int = 0  # places that a local layer's query sees, its own included; 0: all
+    global_every: int = (
+        0  # every n-th layer sees all in spite of `window`; 0: none does
+    )
+    local_rope_theta: float = 0.0  # of local layers, unscaled; 0: as others (Gemma 3)
+    rope_scaling: RopeScaling = dataclasses.field(default_factory=RopeScaling)
     remat: str = "full"  # one of REMATS
 
 
@@ -72,6 +145,7 @@ class Model:
     """Encoder, connector and decoder, and how they are computed."""
 
     vit: ViT = dataclasses.field(default_factory=ViT)
+    second_vit: SecondViT = dataclasses.field(default_factory=SecondViT)
     connector: Connector = dataclasses.field(default_factory=Connector)
     decoder: Decoder = dataclasses.field(default_factory=Decoder)
     dtype: str = "bfloat16"  # of activations; parameters and reductions are float32
@@ -272,12 +346,82 @@ def patches(vit: ViT) -> int:
     return (vit.image_size // vit.patch_size) ** 2
 
 
+def encoders(model: Model) -> dict[str, ViT]:
+    """The encoders that the model has, by the names of their parameters."""
+    second = {"second_vit": model.second_vit} if model.second_vit.enabled else {}
+    return {"vit": model.vit, **second}
+
+
+def encoder_width(model: Model) -> int:
+    """Width of the features that the connector reads (E)."""
+    return sum(vit.width for vit in encoders(model).values())
+
+
+def encoder_layers(vit: ViT) -> int:
+    """Layers of an encoder up to the one whose outputs are the features."""
+    return vit.layers + 1 + vit.features
+
+
+def encoder_tokens(vit: ViT) -> int:
+    """Tokens of one image in an encoder: patches, class token and registers."""
+    return patches(vit) + vit.class_token + vit.registers
+
+
+def is_local(decoder: Decoder, layer: int) -> bool:
+    """Whether this layer (counted from 0) sees `decoder.window` places only.
+
+    With `global_every` = 6 as in Gemma 3, layers 0 to 4 do and layer 5 doesn't.
+    """
+    every = decoder.global_every
+    return decoder.window > 0 and not (every and (layer + 1) % every == 0)
+
+
+def layer_period(decoder: Decoder) -> int:
+    """After so many layers the kinds of layers repeat; 1 where all are alike."""
+    return math.lcm(decoder.global_every or 1)
+
+
+class LayerStack(NamedTuple):
+    """Layers of one kind whose parameters are stacked in one folder."""
+
+    folder: str  # of their parameters, in `decoder/`
+    place: int  # in the group, 0 to `layer_period` - 1
+    layers: range  # their numbers in the decoder, in the order of the stack
+
+
+def layer_stacks(decoder: Decoder) -> list[LayerStack]:
+    """Where the parameters of each layer of the decoder are.
+
+    Layers that are all alike are one stack. Layers that alternate stand in groups of
+    `layer_period`, one stack a place in the group; what is left of the last group that
+    isn't whole follows in `rest`.
+    """
+    period, layers = layer_period(decoder), decoder.layers
+    if period == 1:
+        return [LayerStack("blocks", 0, range(layers))]
+    whole = layers - layers % period
+    groups = [
+        LayerStack(f"blocks/layer{place}", place, range(place, whole, period))
+        for place in range(period if whole else 0)
+    ]
+    rest = [
+        LayerStack(f"rest/layer{place}", place, range(whole + place, whole + place + 1))
+        for place in range(layers - whole)
+    ]
+    return groups + rest
+
+
 def decoder_parameters(decoder: Decoder) -> tuple[int, int]:
     """Parameters of the decoder (without embeddings, of the embeddings)."""
     heads = 2 * decoder.heads + 2 * decoder.kv_heads
     attention = decoder.width * decoder.head_size * heads
+    if decoder.qkv_bias:
+        attention += decoder.head_size * (decoder.heads + 2 * decoder.kv_heads)
+    if decoder.qk_norm:
+        attention += 2 * decoder.head_size
     mlp = 3 * decoder.width * decoder.mlp_width
-    body = decoder.layers * (attention + mlp + 2 * decoder.width) + decoder.width
+    norms = (4 if decoder.post_norms else 2) * decoder.width
+    body = decoder.layers * (attention + mlp + norms) + decoder.width
     tables = 1 if decoder.tied_embeddings else 2
     return body, tables * decoder.vocab_size * decoder.width
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from mmjax import config as config_lib
-from mmjax.config import Model
+from mmjax.config import Model, ViT
 
 COMPONENTS: tuple[str, ...] = (
     "encoder",
@@ -19,6 +19,12 @@ COMPONENTS: tuple[str, ...] = (
     "attention",
     "unembedding",
 )
+
+# Prefixes of parameters that the input of a decoder's layer depends on.
+ENCODERS = ("vit/", "second_vit/")
+UP = (
+    *ENCODERS, "connector/", "decoder/embedding", "decoder/blocks/", "decoder/rest/",
+)  # fmt: skip
 
 # Dense bfloat16 FLOP/s of one jax device, by words of its `device_kind`; the first that
 # matches counts. Makers' data sheets; v4 as one device a chip.
@@ -92,7 +98,12 @@ def step(model: Model, work: Work, trainable: Collection[str]) -> dict[str, floa
 
 def products(model: Model, work: Work) -> list[Product]:
     """Every matrix product of the model's forward pass."""
-    return [*_vit(model, work), *_connector(model, work), *_decoder(model, work)]
+    encoders = [
+        product
+        for name, vit in config_lib.encoders(model).items()
+        for product in _vit(name, vit, work)
+    ]
+    return [*encoders, *_connector(model, work), *_decoder(model, work)]
 
 
 def _kernels(
@@ -113,28 +124,36 @@ def _kernels(
     ]
 
 
-def _vit(model: Model, work: Work) -> list[Product]:
-    vit, name = model.vit, "encoder"
+def _vit(folder: str, vit: ViT, work: Work) -> list[Product]:
+    """Products of an encoder whose parameters lie in `folder`; resizing isn't counted.
+
+    Tokens that are no features go through all layers, as the others do.
+    """
+    name, layers = "encoder", config_lib.encoder_layers(vit)
     patches = work.images * config_lib.patches(vit)
-    pairs = patches * config_lib.patches(vit)
-    up = ("vit/patch_embed/", "vit/positions", "vit/blocks/")
+    tokens = work.images * config_lib.encoder_tokens(vit)
+    pairs = tokens * config_lib.encoder_tokens(vit)
+    entries = ("patch_embed/", "norm_embedding/", "positions", "class_", "registers")
+    up = tuple(f"{folder}/{entry}" for entry in (*entries, "blocks/"))
     pixels = 3 * vit.patch_size**2 * vit.width
-    heads, mlp = vit.layers * vit.width**2, vit.layers * vit.width * vit.mlp_width
-    attention = "vit/blocks/attention query key value out"
+    heads, mlp = layers * vit.width**2, layers * vit.width * vit.mlp_width
+    attention = f"{folder}/blocks/attention query key value out"
+    kernels = f"{folder}/blocks/mlp {'gate ' if vit.gated else ''}up down"
     return [
-        *_kernels(name, "vit patch_embed", pixels, patches, ()),
-        *_kernels(name, attention, heads, patches, up),
-        *_kernels(name, "vit/blocks/mlp up down", mlp, patches, up),
-        Product(name, 4 * pairs * vit.layers * vit.width, "", up),
+        *_kernels(name, f"{folder} patch_embed", pixels, patches, ()),
+        *_kernels(name, attention, heads, tokens, up),
+        *_kernels(name, kernels, mlp, tokens, up),
+        Product(name, 4 * pairs * layers * vit.width, "", up),
     ]
 
 
 def _connector(model: Model, work: Work) -> list[Product]:
     """Products of the connector; its attention counts to it, not to `attention`."""
-    connector, width, encoder = model.connector, model.decoder.width, model.vit.width
+    connector, width = model.connector, model.decoder.width
+    encoder = config_lib.encoder_width(model)
     patches = work.images * config_lib.patches(model.vit)
     tokens = work.images * connector.tokens
-    name, vit, both = "connector", ("vit/",), ("vit/", "connector/")
+    name, vit, both = "connector", ENCODERS, (*ENCODERS, "connector/")
     if connector.kind == "average_pool":
         return _kernels(name, "connector project", encoder * width, tokens, vit)
     if connector.kind == "mlp":
@@ -153,21 +172,31 @@ def _connector(model: Model, work: Work) -> list[Product]:
 
 
 def _decoder(model: Model, work: Work) -> list[Product]:
+    decoder = model.decoder
+    table = "decoder/embedding" if decoder.tied_embeddings else "decoder/unembed"
+    logits = 2 * work.positions * decoder.vocab_size * decoder.width
+    return [
+        *(
+            product
+            for stack in config_lib.layer_stacks(decoder)
+            for product in _layers(model, work, stack)
+        ),
+        Product("unembedding", logits, table, (*UP, "decoder/norm/")),
+    ]
+
+
+def _layers(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Product]:
+    """Products of the decoder's layers of one stack."""
     decoder, name, positions = model.decoder, "decoder", work.positions
-    layers, size = decoder.layers, decoder.width * decoder.head_size
-    up = ("vit/", "connector/", "decoder/embedding", "decoder/blocks/")
+    layers, size = len(stack.layers), decoder.width * decoder.head_size
     queries, keys = layers * size * decoder.heads, layers * size * decoder.kv_heads
     mlp = layers * decoder.width * decoder.mlp_width
-    inner = decoder.heads * decoder.head_size
-    heads = "decoder/blocks/attention"
-    table = "decoder/embedding" if decoder.tied_embeddings else "decoder/unembed"
-    logits = 2 * positions * decoder.vocab_size * decoder.width
+    inner, folder = decoder.heads * decoder.head_size, f"decoder/{stack.folder}"
     return [
-        *_kernels(name, f"{heads} query out", queries, positions, up),
-        *_kernels(name, f"{heads} key value", keys, positions, up),
-        *_kernels(name, "decoder/blocks/mlp gate up down", mlp, positions, up),
-        Product("attention", 4 * work.pairs * layers * inner, "", up),
-        Product("unembedding", logits, table, (*up, "decoder/norm/")),
+        *_kernels(name, f"{folder}/attention query out", queries, positions, UP),
+        *_kernels(name, f"{folder}/attention key value", keys, positions, UP),
+        *_kernels(name, f"{folder}/mlp gate up down", mlp, positions, UP),
+        Product("attention", 4 * work.pairs * layers * inner, "", UP),
     ]
 
 

@@ -118,7 +118,10 @@ def _decode(
 def _most_likely(
     model: Model, params: Any, batch: Batch, place_ZR: Int32[Array, "Z R"]
 ) -> Int32[Array, "Z R"]:
-    """The most likely token after each row's position `place_ZR`."""
+    """The most likely token after each row's position `place_ZR`.
+
+    A cap of the logits grows with them, so it changes no order and is left out.
+    """
     outputs = model.apply(params, batch)
     index_ZR11 = jnp.maximum(place_ZR, 0)[:, :, None, None]
     hidden_ZRD = jnp.take_along_axis(outputs.hidden_ZRTD, index_ZR11, axis=2)[:, :, 0]

@@ -3,7 +3,7 @@
 import math
 
 from mmjax import config as config_lib
-from mmjax.config import Model
+from mmjax.config import Decoder, Model, ViT
 
 
 def problems(model: Model, row_tokens: int) -> list[str]:
@@ -23,19 +23,66 @@ def divides(name: str, small: int, large_name: str, large: int) -> list[str]:
     return [f"{name}={small}: must divide {large_name}={large}"]
 
 
+def encoder_choices(model: Model) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(field, value, alternatives) of both encoders."""
+    return [
+        (f"model.{name}.{field}", getattr(vit, field), alternatives)
+        for name, vit in (("vit", model.vit), ("second_vit", model.second_vit))
+        for field, alternatives in (
+            ("activation", config_lib.ACTIVATIONS),
+            ("norm", config_lib.VIT_NORMS),
+            ("embedding_norm", config_lib.EMBEDDING_NORMS),
+            ("positions", config_lib.POSITIONS),
+            ("position_resize", config_lib.RESIZES),
+            ("remat", config_lib.REMATS),
+        )
+    ]
+
+
 def _encoder_problems(model: Model) -> list[str]:
-    vit = model.vit
+    vits = config_lib.encoders(model)
+    problems = [line for name, vit in vits.items() for line in _vit_problems(name, vit)]
+    grids = {
+        name: f"{vit.image_size // vit.patch_size} x {vit.image_size // vit.patch_size}"
+        for name, vit in vits.items()
+    }
+    if len(set(grids.values())) > 1:
+        problems.append(
+            f"model.second_vit: {grids['second_vit']} patches, must be as many as "
+            f"model.vit has, {grids['vit']} (features are joined patch by patch)"
+        )
+    return problems
+
+
+def _vit_problems(name: str, vit: ViT) -> list[str]:
+    """The broken rules of one encoder, called `name` in the model."""
+    name = f"model.{name}"
     problems = [
         *divides(
-            "model.vit.patch_size", vit.patch_size,
-            "model.vit.image_size", vit.image_size,
+            f"{name}.patch_size", vit.patch_size,
+            f"{name}.image_size", vit.image_size,
         ),
-        *divides("model.vit.heads", vit.heads, "model.vit.width", vit.width),
+        *divides(f"{name}.heads", vit.heads, f"{name}.width", vit.width),
     ]  # fmt: skip
     if vit.width % 4:
         problems.append(
-            f"model.vit.width={vit.width}: must be a multiple of 4 (2-D positions)"
+            f"{name}.width={vit.width}: must be a multiple of 4 (2-D positions)"
         )
+    if not -vit.layers <= vit.features <= -1:
+        problems.append(
+            f"{name}.features={vit.features}: must be between -{vit.layers}, the first "
+            "layer, and -1, the last"
+        )
+    if vit.position_grid and vit.positions == "fixed":
+        problems.append(
+            f"{name}.position_grid={vit.position_grid}: must be 0 with fixed positions,"
+            " which are made for the image's own grid"
+        )
+    for field, low in ("mean", -math.inf), ("std", 0.0):
+        values = getattr(vit, field)
+        if len(values) != 3 or min(values) <= low:
+            rule = "three numbers" if field == "mean" else "three positive numbers"
+            problems.append(f"{name}.{field}={values}: must be {rule}, one a channel")
     return problems
 
 
@@ -70,6 +117,34 @@ def _decoder_problems(model: Model) -> list[str]:
     if decoder.head_size % 2:
         problems.append(
             f"model.decoder.head_size={decoder.head_size}: must be even (rotary)"
+        )
+    return [*problems, *_window_problems(decoder), *_rope_problems(decoder)]
+
+
+def _window_problems(decoder: Decoder) -> list[str]:
+    problems = []
+    if decoder.global_every == 1:
+        problems.append(
+            "model.decoder.global_every=1: must be 0 or at least 2 (for a decoder "
+            "without local layers, set model.decoder.window=0)"
+        )
+    problems += [
+        f"model.decoder.{name}={getattr(decoder, name)}: needs layers with a window "
+        "(model.decoder.window is 0)"
+        for name in ("global_every", "local_rope_theta")
+        if getattr(decoder, name) and not decoder.window
+    ]
+    return problems
+
+
+def _rope_problems(decoder: Decoder) -> list[str]:
+    scaling, name = decoder.rope_scaling, "model.decoder.rope_scaling"
+    problems = []
+    if scaling.factor < 1:
+        problems.append(f"{name}.factor={scaling.factor}: must be at least 1")
+    if scaling.slow >= scaling.fast:
+        problems.append(
+            f"{name}.slow={scaling.slow}: must be less than {name}.fast={scaling.fast}"
         )
     return problems
 

@@ -24,6 +24,7 @@ ROWS = PartitionSpec("data", "fsdp")
 SLOTS = PartitionSpec("data", ("fsdp", "tensor"))
 P = PartitionSpec
 _ALL = ("fsdp", "tensor")  # order matters: the last is dropped first
+_LAYER = r"decoder/(blocks|(blocks|rest)/layer\d+)"  # `config.layer_stacks`
 
 # (path of a parameter, its layouts). Exactly one rule matches each path, whole; the
 # optimizer's moments lie as their parameters do. Of several layouts the first counts
@@ -35,30 +36,35 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     ),
     (r"decoder/unembed", (P("fsdp", "tensor"),)),
     (
-        r"decoder/blocks/attention/(query|key|value)/kernel",  # [L, D, N, H]
+        rf"{_LAYER}/attention/(query|key|value)/kernel",  # [L, D, N, H]
         (P(None, "fsdp", "tensor", None),),
     ),
     (
-        r"decoder/blocks/attention/out/kernel",  # [L, N, H, D]
+        rf"{_LAYER}/attention/out/kernel",  # [L, N, H, D]
         (P(None, "tensor", None, "fsdp"), P(None, "tensor", "fsdp", None)),
     ),
-    (r"decoder/blocks/mlp/(gate|up)/kernel", (P(None, "fsdp", "tensor"),)),
+    (rf"{_LAYER}/mlp/(gate|up)/kernel", (P(None, "fsdp", "tensor"),)),
     (
-        r"decoder/blocks/mlp/down/kernel",  # [L, F, D]
+        rf"{_LAYER}/mlp/down/kernel",  # [L, F, D]
         (P(None, "tensor", "fsdp"), P(None, ("tensor", "fsdp"), None)),
     ),
     (
-        r"(vit|connector)/blocks/attention/(query|key|value)/kernel",  # [L, E, N, H]
-        (P(None, _ALL, None, None),),
+        r"(vit|second_vit|connector)/blocks/attention/(query|key|value)/kernel",
+        (P(None, _ALL, None, None),),  # [L, E, N, H]
     ),
     (
-        r"(vit|connector)/blocks/attention/out/kernel",  # [L, N, H, E]
+        r"(vit|second_vit|connector)/blocks/attention/out/kernel",  # [L, N, H, E]
         (P(None, _ALL, None, None), P(None, None, None, _ALL)),
     ),
-    (r"(vit|connector)/blocks/mlp/(up|down)/kernel", (P(None, _ALL, None),)),
+    (
+        r"(vit|second_vit|connector)/blocks/mlp/(gate|up|down)/kernel",
+        (P(None, _ALL, None),),
+    ),
     (r"connector/(project|mlp/up|mlp/down)/kernel", (P(_ALL, None),)),
-    (r"vit/patch_embed/kernel|vit/positions|connector/queries", (REPLICATED,)),
-    (r"(vit|connector|decoder)/(.+/)?(scale|bias)", (REPLICATED,)),
+    (r"(vit|second_vit)/(patch_embed/kernel|positions)", (REPLICATED,)),
+    (r"(vit|second_vit)/(class_token|class_position|registers)", (REPLICATED,)),
+    (r"connector/queries", (REPLICATED,)),
+    (r"(vit|second_vit|connector|decoder)/(.+/)?(scale|bias)", (REPLICATED,)),
     (r"step|count", (REPLICATED,)),  # counters of the state and of the optimizer
 )
 

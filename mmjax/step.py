@@ -195,6 +195,7 @@ def token_losses(model: Model, config: Config, params: Any, batch: Batch) -> Tok
         outputs.unembed_DV,
         jnp.asarray(batch.targets_ZRT),
         config.model.loss_chunk,
+        config.model.decoder.logit_softcap,
     )
 
 

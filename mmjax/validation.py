@@ -26,11 +26,17 @@ def validate(config: Config) -> None:
 
 MAY_BE_ZERO = {
     "config.seed", "config.max_hours", "model.z_loss", "data.seed",
+    "model.decoder.query_scale", "model.decoder.attention_softcap",
+    "model.decoder.logit_softcap", "model.decoder.window",
+    "model.decoder.global_every", "model.decoder.local_rope_theta",
     "data.pool_capacity", "data.max_images_per_row", "data.workers",
     "data.max_bad_share", "data.sample_world.seed", "optim.warmup_steps",
     "optim.weight_decay", "optim.final_lr_ratio", "optim.b1", "optim.b2",
     "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
+    *(f"model.{vit}.{field}" for vit in ("vit", "second_vit")
+      for field in ("layer_scale", "registers", "position_grid")),
 }  # fmt: skip
+NEGATIVE = {"model.vit.features", "model.second_vit.features"}  # model_rules has theirs
 
 
 def _numbers(node: object, path: str):
@@ -47,6 +53,8 @@ def _numbers(node: object, path: str):
 def _number_problems(config: Config) -> list[str]:
     problems = []
     for name, value in _numbers(config, "config."):
+        if name in NEGATIVE:
+            continue
         if name.startswith("mesh."):
             if value != -1 and value < 1:
                 problems.append(f"{name}={value}: must be positive, or -1 for the rest")
@@ -65,9 +73,14 @@ def _number_problems(config: Config) -> list[str]:
 def _choice_problems(config: Config) -> list[str]:
     model = config.model
     choices = [
-        ("model.vit.activation", model.vit.activation, config_lib.ACTIVATIONS),
-        ("model.vit.remat", model.vit.remat, config_lib.REMATS),
+        *model_rules.encoder_choices(model),
         ("model.decoder.remat", model.decoder.remat, config_lib.REMATS),
+        ("model.decoder.activation", model.decoder.activation, config_lib.GATES),
+        (
+            "model.decoder.rope_scaling.kind",
+            model.decoder.rope_scaling.kind,
+            config_lib.ROPE_SCALINGS,
+        ),
         ("model.connector.kind", model.connector.kind, config_lib.CONNECTORS),
         ("model.attention", model.attention, config_lib.ATTENTIONS),
         ("model.dtype", model.dtype, config_lib.DTYPES),

@@ -1,5 +1,6 @@
 """FLOPs: against the published arithmetic of MM1-3B and against the traced step."""
 
+import dataclasses
 import math
 
 import jax
@@ -92,6 +93,36 @@ def count(jaxpr):
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_trained_step_counts_exactly_its_matrix_products(kind, tied):
     seen, counted = traced(tiny(kind, tied_embeddings=tied))
+    assert sum(counted.values()) == seen
+
+
+ENCODERS = {
+    "dinov2": {
+        "class_token": True, "registers": 3, "layer_scale": 1.0, "gated": True,
+        "features": -2,
+    },
+    "aim": {
+        "embedding_norm": "patches", "positions": "fixed", "attention_bias": False,
+    },
+    "clip": {"class_token": True, "embedding_norm": "tokens", "patch_bias": False},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("frozen", [(), ("vit/patch_embed", "vit/norm_embedding")])
+def test_every_kind_of_encoder_counts_exactly_its_matrix_products(name, frozen):
+    model = tiny()
+    model.vit = dataclasses.replace(model.vit, **ENCODERS[name])
+    seen, counted = traced(model, frozen)
+    assert sum(counted.values()) == seen
+
+
+@pytest.mark.parametrize("frozen", [(), ("vit/",), ("vit/", "second_vit/")])
+def test_a_second_encoder_counts_as_the_first_does(frozen):
+    model = tiny()
+    fields = vars(model.vit) | {"width": 20, "class_token": True, "enabled": True}
+    model.second_vit = config.SecondViT(**fields)
+    seen, counted = traced(model, frozen)
     assert sum(counted.values()) == seen
 
 

@@ -15,7 +15,11 @@ from mmjax.batch import Batch, Share
 from mmjax.models import vlm
 
 ROOT = pathlib.Path(__file__).parent.parent
-FILES = sorted(p for p in (ROOT / "configs").rglob("*.py") if p.name != "__init__.py")
+FILES = sorted(
+    path
+    for path in (ROOT / "configs").rglob("*.py")
+    if "def get_config" in path.read_text()  # others hold parts of configs, by name
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -45,6 +49,12 @@ def every_config() -> dict[str, config_lib.Config]:
         configs[kind] = synthetic.config()
         configs[kind].model.connector.kind = kind
         configs[kind].model.connector.tokens = 4
+    configs["two encoders"] = synthetic.config()
+    vit = configs["two encoders"].model.vit
+    vit.class_token, vit.registers, vit.gated, vit.layer_scale = True, 2, True, 0.1
+    vit.embedding_norm = "tokens"
+    second = config_lib.SecondViT(**vars(vit), enabled=True)
+    configs["two encoders"].model.second_vit = second
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
     return configs

@@ -37,6 +37,17 @@ def test_the_default_config_is_valid():
         ("model__vit__patch_size", 15, "must divide model.vit.image_size=378"),
         ("model__vit__width", 1278, "must be a multiple of 4"),
         ("model__vit__heads", 7, "model.vit.heads=7: must divide"),
+        ("model__vit__norm", "batch", "'batch': must be one of layer, rms"),
+        ("model__vit__embedding_norm", "all", "one of none, patches, tokens"),
+        ("model__vit__positions", "rotary", "one of learned, fixed"),
+        ("model__vit__position_resize", "area", "one of linear, cubic, torch_bicubic"),
+        ("model__second_vit__activation", "relu", "model.second_vit.activation='relu'"),
+        ("model__vit__features", 0, "must be between -32, the first layer, and -1"),
+        ("model__vit__features", -33, "model.vit.features=-33: must be between -32"),
+        ("model__vit__registers", -1, "model.vit.registers=-1: must not be negative"),
+        ("model__vit__layer_scale", -1.0, "layer_scale=-1.0: must not be negative"),
+        ("model__vit__mean", (0.5,), "model.vit.mean=(0.5,): must be three numbers"),
+        ("model__vit__std", (0.5, 0.0, 1.0), "must be three positive numbers, one a"),
         ("model__decoder__kv_heads", 3, "must divide model.decoder.heads=20"),
         ("model__decoder__head_size", 127, "must be even"),
         ("data__row_tokens", 100, "must hold an image of 144 tokens"),
@@ -64,6 +75,26 @@ def test_the_default_config_is_valid():
 )
 def test_a_broken_rule_names_field_value_and_rule(field, value, says):
     assert says in broken(**{field: value})
+
+
+def test_fixed_positions_have_no_grid_of_their_own():
+    message = broken(model__vit__positions="fixed", model__vit__position_grid=16)
+    assert "model.vit.position_grid=16: must be 0 with fixed positions" in message
+
+
+def test_a_second_encoder_has_the_grid_of_the_first_and_obeys_the_same_rules():
+    other = config_lib.SecondViT(image_size=224, heads=7, enabled=True)
+    message = broken(model__second_vit=other)
+    assert "model.second_vit.heads=7: must divide model.second_vit.width" in message
+    assert (
+        "model.second_vit: 16 x 16 patches, must be as many as model.vit has, 27 x 27"
+        in message
+    )
+    fits = config_lib.SecondViT(image_size=432, patch_size=16, enabled=True)
+    model = config_lib.Model(second_vit=fits)
+    validation.validate(config_lib.Config(model=model))
+    off = config_lib.SecondViT(image_size=224, heads=7)
+    validation.validate(config_lib.Config(model=config_lib.Model(second_vit=off)))
 
 
 @pytest.mark.parametrize(

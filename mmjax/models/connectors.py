@@ -28,9 +28,10 @@ class PerceiverBlock(nn.Module):
     def __call__(self, x: Float[Array, "Z C Q D"], features: Float[Array, "Z C P E"]):
         vit, connector = self.model.vit, self.model.connector
         width, dtype = self.model.decoder.width, self.model.dtype
+        encoder_width = config.encoder_width(self.model)
         attention = layers.Attention(
             width=width,
-            source_width=vit.width,
+            source_width=encoder_width,
             heads=connector.heads,
             kv_heads=connector.heads,
             head_size=width // connector.heads,
@@ -44,7 +45,7 @@ class PerceiverBlock(nn.Module):
             name="attention",
         )
         queries = layers.LayerNorm(width, vit.norm_eps, name="norm_attention")(x)
-        source = layers.LayerNorm(vit.width, vit.norm_eps, name="norm_features")(
+        source = layers.LayerNorm(encoder_width, vit.norm_eps, name="norm_features")(
             features
         )
         x = x + attention(queries, source)

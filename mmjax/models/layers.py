@@ -37,15 +37,22 @@ def fan_in(inputs: int, gain: float = 1.0) -> Callable:
     return nn.initializers.truncated_normal(gain / math.sqrt(inputs) / 0.8796)
 
 
+def rematted(block: type[nn.Module], remat: str) -> type[nn.Module]:
+    """The block, with what its backward pass keeps: `remat` is a key of REMATS."""
+    policy = REMATS[remat]
+    if policy is None:
+        return block
+    return nn.remat(block, policy=policy, prevent_cse=False)
+
+
 def stack(block: type[nn.Module], layers: int, remat: str, arguments: int) -> Callable:
     """The module class that applies `layers` blocks, with parameters stacked on L.
 
-    A block maps (x, *arguments) to (x, None); the arguments are the same for all
-    layers. `remat` is a key of REMATS: what of a layer is kept for the backward pass.
+    A block maps (x, *arguments) to (x, output); the arguments are the same for all
+    layers, the outputs (None, or a tree of arrays) are stacked on L too. `remat` is a
+    key of REMATS: what of a layer is kept for the backward pass.
     """
-    policy = REMATS[remat]
-    if policy is not None:
-        block = nn.remat(block, policy=policy, prevent_cse=False)
+    block = rematted(block, remat)
     broadcast: Any = (nn.broadcast,) * arguments
     return nn.scan(
         block,
@@ -97,11 +104,27 @@ class RMSNorm(nn.Module):
 
     width: int
     eps: float
+    unit_offset: bool = False  # 1 is added to the scale, which starts at 0
 
     @nn.compact
     def __call__(self, x: Float[Array, "*axes D"]) -> Float[Array, "*axes D"]:
-        scale = self.param("scale", nn.initializers.ones, (self.width,))
+        if self.unit_offset:
+            scale = 1 + self.param("scale", nn.initializers.zeros, (self.width,))
+        else:
+            scale = self.param("scale", nn.initializers.ones, (self.width,))
         return pointwise.rms_norm(x, scale, self.eps)
+
+
+class LayerScale(nn.Module):
+    """Each channel times a number of its own (CaiT, arXiv 2103.17239)."""
+
+    width: int
+    start: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*axes D"]) -> Float[Array, "*axes D"]:
+        init = nn.initializers.constant(self.start)
+        return x * self.param("scale", init, (self.width,)).astype(x.dtype)
 
 
 class Linear(nn.Module):
@@ -148,6 +171,12 @@ class Attention(nn.Module):
     block: int
     gain: float  # of the output projection
     sharpness: float = 1.0  # gain of the query projection
+    out_bias: bool = True  # of the output projection, where `bias` is
+    # Makes the norm of each head's queries and keys: norm(width, name=...).
+    head_norm: Callable[..., nn.Module] | None = None
+    window: int = 0  # this and the next two as in `attention.attend`
+    scale: float = 0.0
+    softcap: float = 0.0
 
     @nn.compact
     def __call__(
@@ -156,24 +185,27 @@ class Attention(nn.Module):
         source: Float[Array, "Z R S E"],
         segments: Int[Array, "Z R T"] | None = None,
         turn: rope.Rotation | None = None,
+        prefix_ZR: Int[Array, "Z R"] | None = None,
     ) -> Float[Array, "Z R T D"]:
         q = self._project("query", self.width, self.heads, self.sharpness)(x)
         k = self._project("key", self.source_width, self.kv_heads)(source)
         v = self._project("value", self.source_width, self.kv_heads)(source)
+        if self.head_norm is not None:
+            q = self.head_norm(self.head_size, name="norm_query")(q)
+            k = self.head_norm(self.head_size, name="norm_key")(k)
         if turn is not None:
             q, k = rope.rotate(q, turn), rope.rotate(k, turn)
 
         # Over groups by vmap: merging Z with R would mix two sharded axes.
-        def of_group(q, k, v, segments):
+        def of_group(q, k, v, segments, prefix):
             return attention.attend(
-                q, k, v, segments, self.causal, self.backend, self.block
-            )
+                q, k, v, segments, self.causal, self.backend, self.block, prefix,
+                window=self.window, scale=self.scale, softcap=self.softcap,
+            )  # fmt: skip
 
-        out = jax.vmap(of_group)(q, k, v, segments)
-        inner = (self.heads, self.head_size)
-        linear = Linear(
-            inner, (self.width,), self.dtype, self.bias, self.gain, name="out"
-        )
+        out = jax.vmap(of_group)(q, k, v, segments, prefix_ZR)
+        inner, bias = (self.heads, self.head_size), self.bias and self.out_bias
+        linear = Linear(inner, (self.width,), self.dtype, bias, self.gain, name="out")
         return linear(out)
 
     def _project(self, name: str, width: int, heads: int, gain: float = 1.0) -> Linear:
@@ -182,7 +214,11 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers with an activation between: the encoder's and the connector's."""
+    """Two layers with an activation between: the encoder's and the connector's.
+
+    Gated, the activation's argument is a third layer's output, and what it gives
+    multiplies the first's.
+    """
 
     inputs: int
     hidden: int
@@ -190,12 +226,20 @@ class Mlp(nn.Module):
     activation: str  # a key of pointwise.ACTIVATIONS
     dtype: str
     gain: float = 1.0  # of the second layer
+    bias: bool = True
+    gated: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "*axes E"]) -> Float[Array, "*axes D"]:
-        up = Linear((self.inputs,), (self.hidden,), self.dtype, True, name="up")
-        x = pointwise.ACTIVATIONS[self.activation](up(x))
-        down = Linear(
-            (self.hidden,), (self.outputs,), self.dtype, True, self.gain, name="down"
+        shape = ((self.inputs,), (self.hidden,), self.dtype, self.bias)
+        activation = pointwise.ACTIVATIONS[self.activation]
+        up = Linear(*shape, name="up")(x)
+        hidden = (
+            activation(Linear(*shape, name="gate")(x)) * up
+            if self.gated
+            else activation(up)
         )
-        return down(x)
+        return Linear(
+            (self.hidden,), (self.outputs,), self.dtype, self.bias, self.gain,
+            name="down",
+        )(hidden)  # fmt: skip

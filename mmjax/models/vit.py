@@ -1,46 +1,58 @@
 """The image encoder: a pre-norm vision transformer on square patches."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, Real
 
 from mmjax import config
 from mmjax.models import layers
 from mmjax.ops import positions
 
-# Mean and deviation of the channels that CLIP encoders (OpenAI's and DFN's) expect.
-CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
-CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+NORMS = {"layer": layers.LayerNorm, "rms": layers.RMSNorm}
 
 
 def patchify(
-    pixels_ZChwc: UInt8[Array, "Z C h w c"], size: int, dtype: str
+    pixels_ZChwc: Real[Array, "Z C h w c"], vit: config.ViT, dtype: str
 ) -> Float[Array, "Z C P pixels"]:
-    """Square patches of `size` pixels in reading order, normalized as CLIP's are.
+    """Square patches in reading order, of pixels in 0 to 255, normalized.
 
     A patch's numbers go row by row, then column by column, then by channel.
     """
     groups, slots, height, width, channels = pixels_ZChwc.shape
+    size = vit.patch_size
+    mean, std = np.array(vit.mean, np.float32), np.array(vit.std, np.float32)
     pixels = pixels_ZChwc.astype(jnp.float32)
-    pixels = (pixels * (1 / 255 / CLIP_STD) - CLIP_MEAN / CLIP_STD).astype(dtype)
+    pixels = (pixels * (1 / 255 / std) - mean / std).astype(dtype)
     grid = (height // size, width // size)
     pixels = pixels.reshape(groups, slots, grid[0], size, grid[1], size, channels)
     pixels = pixels.transpose(0, 1, 2, 4, 3, 5, 6)
     return pixels.reshape(groups, slots, grid[0] * grid[1], size * size * channels)
 
 
+def norm(vit: config.ViT, name: str) -> nn.Module:
+    """A norm of the encoder's kind and width."""
+    return NORMS[vit.norm](vit.width, vit.norm_eps, name=name)
+
+
 class Block(nn.Module):
-    """One layer: attention among an image's patches, then the MLP, both residual."""
+    """One layer: attention among an image's tokens, then the MLP, both residual."""
 
     vit: config.ViT
     dtype: str
+    causal: bool
 
     @nn.compact
-    def __call__(self, x: Float[Array, "Z C P E"]):
+    def __call__(
+        self,
+        x: Float[Array, "Z C T E"],
+        prefix_ZC: Int[Array, "Z C"] | None = None,
+    ):
         vit = self.vit
-        gain = (2 * vit.layers) ** -0.5  # the residual stream keeps its scale
-        normed = layers.LayerNorm(vit.width, vit.norm_eps, name="norm_attention")(x)
+        # The residual stream keeps its scale.
+        gain = (2 * config.encoder_layers(vit)) ** -0.5
+        normed = norm(vit, "norm_attention")(x)
         attention = layers.Attention(
             width=vit.width,
             source_width=vit.width,
@@ -48,50 +60,124 @@ class Block(nn.Module):
             kv_heads=vit.heads,
             head_size=vit.width // vit.heads,
             dtype=self.dtype,
-            bias=True,
-            causal=False,
+            bias=vit.attention_bias,
+            causal=self.causal,
             backend="reference",
             block=0,
             gain=gain,
             name="attention",
         )
-        x = x + attention(normed, normed)
-        normed = layers.LayerNorm(vit.width, vit.norm_eps, name="norm_mlp")(x)
+        attended = attention(normed, normed, prefix_ZR=prefix_ZC)
+        x = x + self._scaled("scale_attention", attended)
         mlp = layers.Mlp(
             vit.width, vit.mlp_width, vit.width, vit.activation, self.dtype, gain,
-            name="mlp",
+            vit.mlp_bias, vit.gated, name="mlp",
         )  # fmt: skip
-        return x + mlp(normed), None
+        return x + self._scaled("scale_mlp", mlp(norm(vit, "norm_mlp")(x))), None
 
-
-def _grid_waves(key: Array, vit: config.ViT) -> Float[Array, "P E"]:
-    """Positions to start from: learned from noise, shapes take far longer to tell."""
-    del key
-    return jnp.asarray(positions.sincos(vit.image_size // vit.patch_size, vit.width))
+    def _scaled(self, name: str, x: Array) -> Array:
+        if not self.vit.layer_scale:
+            return x
+        return layers.LayerScale(self.vit.width, self.vit.layer_scale, name=name)(x)
 
 
 class ViT(nn.Module):
-    """Pixels to patch features."""
+    """Pixels to the features of patches.
+
+    With a prefix, attention is AIM's in pretraining: patches after the first so many
+    of their image see no later ones.
+    """
 
     vit: config.ViT
     dtype: str
 
     @nn.compact
     def __call__(
-        self, pixels_ZChwc: UInt8[Array, "Z C h w c"]
+        self,
+        pixels_ZChwc: Real[Array, "Z C h w c"],
+        prefix_ZC: Int[Array, "Z C"] | None = None,
     ) -> Float[Array, "Z C P E"]:
         vit = self.vit
         size = vit.patch_size
-        x = patchify(pixels_ZChwc, size, self.dtype)
+        x = patchify(pixels_ZChwc, vit, self.dtype)
         embed = layers.Linear(
-            (x.shape[-1],), (vit.width,), self.dtype, True, name="patch_embed"
+            (x.shape[-1],), (vit.width,), self.dtype, vit.patch_bias, name="patch_embed"
         )
-        table_PE = self.param("positions", _grid_waves, vit)
+        x = embed(x)
+        if vit.embedding_norm == "patches":
+            x = norm(vit, "norm_embedding")(x)
         height, width = pixels_ZChwc.shape[2:4]
-        table_PE = positions.resize(table_PE, (height // size, width // size))
-        x = embed(x) + table_PE.astype(self.dtype)
+        x = x + self._positions((height // size, width // size)).astype(self.dtype)
+        patches = x.shape[2]
+        x = self._with_special_tokens(x)
+        if vit.embedding_norm == "tokens":
+            x = norm(vit, "norm_embedding")(x)
         # Every device encodes its own slots: weights come to images, never the reverse.
         x = layers.pin(x, "data", ("fsdp", "tensor"), None, None)
-        blocks = layers.stack(Block, vit.layers, vit.remat, arguments=0)
-        x, _ = blocks(vit, self.dtype, name="blocks")(x)
-        return layers.LayerNorm(vit.width, vit.norm_eps, name="norm")(x)
+        seen = () if prefix_ZC is None else (prefix_ZC + x.shape[2] - patches,)
+        blocks = layers.stack(
+            Block, config.encoder_layers(vit), vit.remat, arguments=len(seen)
+        )
+        x, _ = blocks(vit, self.dtype, bool(seen), name="blocks")(x, *seen)
+        x = x[:, :, x.shape[2] - patches :]
+        return norm(vit, "norm")(x) if vit.features == -1 else x
+
+    def _positions(self, grid: tuple[int, int]) -> Float[Array, "P E"]:
+        """Positions of a grid of patches."""
+        vit = self.vit
+        side = vit.position_grid or vit.image_size // vit.patch_size
+        if vit.positions == "fixed":
+            return jnp.asarray(positions.sincos(grid, vit.width, columns_first=True))
+
+        def waves(key: Array) -> Array:
+            # Learned from noise, shapes take far longer to tell.
+            del key
+            return jnp.asarray(positions.sincos((side, side), vit.width))
+
+        table_PE = self.param("positions", waves)
+        return positions.resize(table_PE, grid, vit.position_resize)
+
+    def _with_special_tokens(
+        self, x: Float[Array, "Z C P E"]
+    ) -> Float[Array, "Z C T E"]:
+        """Class token and registers, where there are any, then the patches."""
+        vit = self.vit
+        special, init = [], layers.fan_in(vit.width)
+        if vit.class_token:
+            token_1E = self.param("class_token", init, (1, vit.width))
+            if vit.positions == "learned":
+                shape = (1, vit.width)
+                zeros = nn.initializers.zeros
+                token_1E = token_1E + self.param("class_position", zeros, shape)
+            special.append(token_1E)
+        if vit.registers:
+            special.append(self.param("registers", init, (vit.registers, vit.width)))
+        special = [
+            jnp.broadcast_to(t.astype(self.dtype), (*x.shape[:2], *t.shape))
+            for t in special
+        ]
+        return jnp.concatenate([*special, x], axis=2) if special else x
+
+
+def resize(
+    pixels_ZChwc: Real[Array, "Z C h w c"], side: int
+) -> Float[Array, "Z C side side c"]:
+    """Images of another size, by antialiased linear interpolation."""
+    shape = (*pixels_ZChwc.shape[:2], side, side, pixels_ZChwc.shape[-1])
+    pixels = pixels_ZChwc.astype(jnp.float32)
+    return jax.image.resize(pixels, shape, "linear", antialias=True)
+
+
+def encode(
+    model: config.Model, pixels_ZChwc: Real[Array, "Z C h w c"]
+) -> Float[Array, "Z C P E"]:
+    """Features of patches by the model's encoders, joined by channel.
+
+    To be called inside a module: it owns the encoders.
+    """
+    features = []
+    for name, vit in config.encoders(model).items():
+        same = vit.image_size == model.vit.image_size
+        pixels = pixels_ZChwc if same else resize(pixels_ZChwc, vit.image_size)
+        features.append(ViT(vit, model.dtype, name=name)(pixels))
+    return features[0] if len(features) == 1 else jnp.concatenate(features, axis=-1)

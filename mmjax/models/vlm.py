@@ -43,7 +43,7 @@ class VLM(nn.Module):
     def __call__(self, batch: Batch) -> Outputs:
         model = self.model
         arrays: Any = jax.tree.map(jnp.asarray, batch)
-        features_ZCPE = vit.ViT(model.vit, model.dtype, name="vit")(arrays.pixels_ZChwc)
+        features_ZCPE = vit.encode(model, arrays.pixels_ZChwc)
         connector = connectors.CONNECTORS[model.connector.kind]
         images_ZCQD = connector(model, name="connector")(features_ZCPE)
         # Every device encodes its own slots; then the group's rows get all of them.

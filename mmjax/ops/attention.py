@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,22 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
 MASKED = -1e30  # a score that softmax turns into an exact zero, and never into NaN
+
+
+class Rule(NamedTuple):
+    """What queries may see, and how scores are made of products."""
+
+    causal: bool
+    window: int  # 0: no limit
+    scale: float
+    softcap: float  # 0: none
+
+
+class Rows(NamedTuple):
+    """What queries may see that is each row's own."""
+
+    segments_BT: Int[Array, "B T"] | None
+    prefix_B: Int[Array, "B"] | None
 
 
 def attend(
@@ -19,125 +36,158 @@ def attend(
     causal: bool,
     backend: str,
     block: int,
+    prefix_B: Int[Array, "B"] | None = None,
+    *,
+    window: int = 0,
+    scale: float = 0.0,
+    softcap: float = 0.0,
 ) -> Float[Array, "B T N H"]:
-    """Softmax attention with scores scaled by H ** -0.5, in the dtype of the queries.
+    """Softmax attention, in the dtype of the queries.
 
     Query head n reads key-value head n // (N / K). With `segments` (then T = S) a
-    position sees its own segment only; with `causal`, only positions up to itself.
+    position sees its own segment only; with `causal`, only positions up to itself; with
+    `window`, none that lie `window` or more places before it. Causality leaves out the
+    first `prefix_B` positions of a row: all see those (AIM, arXiv 2401.08541, 3.2).
     Padding is a segment like any other, so no row of scores is ever wholly masked.
-    `backend` is a key of BACKENDS; `block` is the queries that the blocked one takes at
-    a time.
+    Products are multiplied by `scale` (0: H ** -0.5), and with `softcap` become
+    softcap * tanh(score / softcap) (Gemma 2, arXiv 2408.00118). `backend` is a key of
+    BACKENDS; `block` is the queries that the blocked one takes at a time.
     """
     rows, tokens, heads, size = q_BTNH.shape
     groups = k_BSKH.shape[2]
     q_BTKGH = q_BTNH.reshape(rows, tokens, groups, heads // groups, size)
-    out_BTKGH = BACKENDS[backend](q_BTKGH, k_BSKH, v_BSKH, segments_BT, causal, block)
+    rule = Rule(causal, window, scale or size**-0.5, softcap)
+    own = Rows(segments_BT, prefix_B)
+    out_BTKGH = BACKENDS[backend](q_BTKGH, k_BSKH, v_BSKH, own, rule, block)
     return out_BTKGH.reshape(q_BTNH.shape)
 
 
 def _visible(
-    segments_BT: Int[Array, "B T"] | None,
-    causal: bool,
+    own: Rows,
+    rule: Rule,
     queries: tuple[int, int],
-    keys: int,
+    keys: tuple[int, int],
 ) -> Bool[Array, "#B 1 1 t s"] | None:
-    """Which of the first `keys` keys the queries of a range [start, stop) may see."""
-    visible = None
-    if causal:
-        order = jnp.arange(*queries)[:, None] >= jnp.arange(keys)
-        visible = order[None, None, None]
-    if segments_BT is not None:
-        own = segments_BT[:, slice(*queries), None]
-        same = (own == segments_BT[:, None, :keys])[:, None, None]
-        visible = same if visible is None else visible & same
-    return visible
+    """Which keys of a range [start, stop) the queries of another may see."""
+    parts = []
+    place_t1, place_s = jnp.arange(*queries)[:, None], jnp.arange(*keys)
+    if rule.causal:
+        order = (place_t1 >= place_s)[None, None, None]
+        if own.prefix_B is not None:
+            order |= (place_s < own.prefix_B[:, None])[:, None, None, None]
+        parts.append(order)
+    if rule.window:
+        parts.append((place_t1 - place_s < rule.window)[None, None, None])
+    if own.segments_BT is not None:
+        segment_Bt1 = own.segments_BT[:, slice(*queries), None]
+        segment_B1s = own.segments_BT[:, None, slice(*keys)]
+        parts.append((segment_Bt1 == segment_B1s)[:, None, None])
+    return functools.reduce(jnp.logical_and, parts) if parts else None
 
 
 _float32 = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
-def _scores(q_BKGTH, k_BKSH, visible) -> Float[Array, "B K G t s"]:
-    scores = _float32("BKGTH,BKSH->BKGTS", q_BKGTH, k_BKSH) * q_BKGTH.shape[-1] ** -0.5
+def _scores(q_BKGTH, k_BKSH, rule: Rule) -> Float[Array, "B K G t s"]:
+    scores = _float32("BKGTH,BKSH->BKGTS", q_BKGTH, k_BKSH) * rule.scale
+    if rule.softcap:
+        scores = rule.softcap * jnp.tanh(scores / rule.softcap)
+    return scores
+
+
+def _masked(scores, visible) -> Float[Array, "B K G t s"]:
     return scores if visible is None else jnp.where(visible, scores, MASKED)
 
 
-def _reference(q_BTKGH, k_BSKH, v_BSKH, segments_BT, causal, block):
+def _reference(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
     """One softmax over all keys: memory grows with T * S."""
     del block
     q_BKGTH, k_BKSH = q_BTKGH.transpose(0, 2, 3, 1, 4), k_BSKH.transpose(0, 2, 1, 3)
     tokens, keys = q_BTKGH.shape[1], k_BSKH.shape[1]
-    visible = _visible(segments_BT, causal, (0, tokens), keys)
-    share_BKGTS = jax.nn.softmax(_scores(q_BKGTH, k_BKSH, visible), axis=-1)
+    visible = _visible(own, rule, (0, tokens), (0, keys))
+    scores_BKGTS = _masked(_scores(q_BKGTH, k_BKSH, rule), visible)
+    share_BKGTS = jax.nn.softmax(scores_BKGTS, axis=-1)
     return jnp.einsum("BKGTS,BSKH->BTKGH", share_BKGTS.astype(v_BSKH.dtype), v_BSKH)
 
 
 # The blocked backend takes queries a block at a time, against only the keys that
-# causality leaves them, and its backward pass computes each block's scores again: of
-# a row of T tokens in n blocks, (n + 1) / 2n of the scores are ever computed, and none
-# are kept. (Dao et al., arXiv 2205.14135, without a kernel.)
+# causality and the window leave them, and its backward pass computes each block's
+# scores again: of a row of T tokens in n blocks, (n + 1) / 2n of the scores are ever
+# computed (with a window of w blocks, at most (w + 1) / n), and none are kept. (Dao et
+# al., arXiv 2205.14135, without a kernel.)
 
 
-def _blocks(tokens: int, keys: int, causal: bool, block: int) -> Iterator[tuple]:
-    """Yields (start, stop) of each block of queries and how many keys it may see."""
+def _blocks(
+    tokens: int, keys: int, own: Rows, rule: Rule, block: int
+) -> Iterator[tuple]:
+    """Yields (start, stop) of each block of queries and of the keys it may see."""
+    cut = rule.causal and own.prefix_B is None  # a prefix may reach beyond any block
     for start in range(0, tokens, block):
         stop = min(start + block, tokens)
-        yield (start, stop), stop if causal else keys
+        # Keys begin at a whole block too: what accelerators slice is then aligned.
+        first = max(start - rule.window + 1, 0) // block * block if rule.window else 0
+        yield (start, stop), (first, stop if cut else keys)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _blocked(q_BTKGH, k_BSKH, v_BSKH, segments_BT, causal, block):
+def _blocked(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
     """Attention by blocks of queries: memory grows with block * S."""
-    return _blocked_forward(q_BTKGH, k_BSKH, v_BSKH, segments_BT, causal, block)[0]
+    return _blocked_forward(q_BTKGH, k_BSKH, v_BSKH, own, rule, block)[0]
 
 
-def _blocked_forward(q_BTKGH, k_BSKH, v_BSKH, segments_BT, causal, block):
+def _blocked_forward(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
     q_BKGTH = q_BTKGH.transpose(0, 2, 3, 1, 4)
     k_BKSH, v_BKSH = k_BSKH.transpose(0, 2, 1, 3), v_BSKH.transpose(0, 2, 1, 3)
     outs, logs = [], []
     tokens, keys = q_BTKGH.shape[1], k_BSKH.shape[1]
-    for queries, seen in _blocks(tokens, keys, causal, block):
-        visible = _visible(segments_BT, causal, queries, seen)
+    for queries, seen in _blocks(tokens, keys, own, rule, block):
+        visible = _visible(own, rule, queries, seen)
         q = q_BKGTH[:, :, :, slice(*queries)]
-        score = _scores(q, k_BKSH[:, :, :seen], visible)
+        score = _masked(_scores(q, k_BKSH[:, :, slice(*seen)], rule), visible)
         top = jnp.max(score, axis=-1, keepdims=True)
         weight = jnp.exp(score - top)
         total = jnp.sum(weight, axis=-1, keepdims=True)
         weight = weight.astype(v_BSKH.dtype)
-        out = jnp.einsum("BKGTS,BKSH->BKGTH", weight, v_BKSH[:, :, :seen])
+        out = jnp.einsum("BKGTS,BKSH->BKGTH", weight, v_BKSH[:, :, slice(*seen)])
         outs.append((out / total).astype(q_BTKGH.dtype))
         logs.append(top + jnp.log(total))
     out_BTKGH = jnp.concatenate(outs, axis=3).transpose(0, 3, 1, 2, 4)
     out_BTKGH = checkpoint_name(out_BTKGH, "attention")
     log_BKGT1 = checkpoint_name(jnp.concatenate(logs, axis=3), "attention")
-    return out_BTKGH, (q_BTKGH, k_BSKH, v_BSKH, segments_BT, out_BTKGH, log_BKGT1)
+    return out_BTKGH, (q_BTKGH, k_BSKH, v_BSKH, own, out_BTKGH, log_BKGT1)
 
 
-def _blocked_backward(causal, block, residuals, d_out_BTKGH):
-    q_BTKGH, k_BSKH, v_BSKH, segments_BT, out_BTKGH, log_BKGT1 = residuals
+def _blocked_backward(rule, block, residuals, d_out_BTKGH):
+    q_BTKGH, k_BSKH, v_BSKH, own, out_BTKGH, log_BKGT1 = residuals
     inner_BTKG = jnp.sum((d_out_BTKGH * out_BTKGH).astype(jnp.float32), axis=-1)
     inner_BKGT1 = inner_BTKG.transpose(0, 2, 3, 1)[..., None]
     q_BKGTH = q_BTKGH.transpose(0, 2, 3, 1, 4)
     d_out_BKGTH = d_out_BTKGH.transpose(0, 2, 3, 1, 4)
     k_BKSH, v_BKSH = k_BSKH.transpose(0, 2, 1, 3), v_BSKH.transpose(0, 2, 1, 3)
-    blocks = list(_blocks(q_BTKGH.shape[1], k_BSKH.shape[1], causal, block))
+    blocks = list(_blocks(q_BTKGH.shape[1], k_BSKH.shape[1], own, rule, block))
     d_qs = []
     d_k_BKHS = d_v_BKHS = jnp.zeros_like(k_BKSH, jnp.float32).swapaxes(2, 3)
-    # From the last block on: it sees all keys, and the others a prefix of them.
+    # From the last block on: without a window it sees all keys, the others a prefix.
     for queries, seen in reversed(blocks):
-        visible = _visible(segments_BT, causal, queries, seen)
+        visible = _visible(own, rule, queries, seen)
         q, d_out, log, inner = (
             x[:, :, :, slice(*queries)]
             for x in (q_BKGTH, d_out_BKGTH, log_BKGT1, inner_BKGT1)
         )
-        k, v = k_BKSH[:, :, :seen], v_BKSH[:, :, :seen]
-        share = jnp.exp(_scores(q, k, visible) - log)
+        k, v = k_BKSH[:, :, slice(*seen)], v_BKSH[:, :, slice(*seen)]
+        score = _scores(q, k, rule)
+        share = jnp.exp(_masked(score, visible) - log)
         d_share = _float32("BKGTH,BKSH->BKGTS", d_out, v)
-        d_score = (share * (d_share - inner) * q.shape[-1] ** -0.5).astype(q.dtype)
+        d_score = share * (d_share - inner) * rule.scale
+        if rule.softcap:  # the slope of the cap, finite where masked as well
+            d_score *= 1 - jnp.square(score / rule.softcap)
+        d_score = d_score.astype(q.dtype)
         d_qs.append(jnp.einsum("BKGTS,BKSH->BKGTH", d_score, k))
         # H before S: the other order makes XLA transpose the scores on a CPU.
         d_k = _float32("BKGTH,BKGTS->BKHS", q, d_score)
         d_v = _float32("BKGTH,BKGTS->BKHS", d_out, share.astype(v.dtype))
-        d_k_BKHS, d_v_BKHS = _add_prefix(d_k_BKHS, d_k), _add_prefix(d_v_BKHS, d_v)
+        d_k_BKHS = _add_range(d_k_BKHS, d_k, seen)
+        d_v_BKHS = _add_range(d_v_BKHS, d_v, seen)
     d_q_BTKGH = jnp.concatenate(d_qs[::-1], axis=3).transpose(0, 3, 1, 2, 4)
     d_k_BSKH, d_v_BSKH = (
         x.transpose(0, 3, 1, 2).astype(q_BTKGH.dtype) for x in (d_k_BKHS, d_v_BKHS)
@@ -145,10 +195,10 @@ def _blocked_backward(causal, block, residuals, d_out_BTKGH):
     return d_q_BTKGH, d_k_BSKH, d_v_BSKH, None
 
 
-def _add_prefix(total_BKHS, part_BKHS):
-    """Adds to the first places of the last axis."""
-    places = part_BKHS.shape[-1]
-    return total_BKHS.at[..., :places].set(total_BKHS[..., :places] + part_BKHS)
+def _add_range(total_BKHS, part_BKHS, places: tuple[int, int]):
+    """Adds to a range of the last axis."""
+    here = slice(*places)
+    return total_BKHS.at[..., here].set(total_BKHS[..., here] + part_BKHS)
 
 
 _blocked.defvjp(_blocked_forward, _blocked_backward)

@@ -21,9 +21,11 @@ def chunked(
     unembed_DV: Float[Array, "D V"],
     targets_ZRT: Int[Array, "Z R T"],
     chunk: int,
+    softcap: float = 0.0,
 ) -> TokenLoss:
     """Loss of every position, `chunk` tokens of each row at a time.
 
+    With `softcap`, logits become softcap * tanh(logit / softcap) (Gemma 2).
     Logits and everything made of them are float32; the backward pass computes them
     again, so the memory they take is Z * R * chunk * V numbers. T must be a multiple of
     `chunk` where it is larger, else ValueError.
@@ -32,19 +34,19 @@ def chunked(
     chunk = min(chunk, tokens)
     if tokens % chunk:
         raise ValueError(f"chunk={chunk}: must divide the {tokens} tokens of a row")
-    return _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, chunk)
+    return _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, chunk, softcap)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, chunk) -> TokenLoss:
-    return _forward(hidden_ZRTD, unembed_DV, targets_ZRT, chunk)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, chunk, softcap) -> TokenLoss:
+    return _forward(hidden_ZRTD, unembed_DV, targets_ZRT, chunk, softcap)[0]
 
 
-def _forward(hidden_ZRTD, unembed_DV, targets_ZRT, chunk):
+def _forward(hidden_ZRTD, unembed_DV, targets_ZRT, chunk, softcap):
     table_DV = unembed_DV.astype(hidden_ZRTD.dtype)
 
     def body(_, part):
-        return None, _token_loss(part[0], table_DV, part[1])
+        return None, _token_loss(_logits(part[0], table_DV, softcap), part[1])
 
     parts = _split(hidden_ZRTD, chunk), _split(targets_ZRT, chunk)
     _, losses = jax.lax.scan(body, None, parts)
@@ -52,15 +54,17 @@ def _forward(hidden_ZRTD, unembed_DV, targets_ZRT, chunk):
     return loss, (hidden_ZRTD, unembed_DV, targets_ZRT, loss.log_z_ZRT)
 
 
-def _backward(chunk, residuals, d_loss: TokenLoss):
+def _backward(chunk, softcap, residuals, d_loss: TokenLoss):
     hidden_ZRTD, unembed_DV, targets_ZRT, log_z_ZRT = residuals
     table_DV = unembed_DV.astype(hidden_ZRTD.dtype)
 
     def body(d_unembed_DV, part):
         hidden, targets, log_z, d_nll, d_log_z = part
-        share = jnp.exp(_logits(hidden, table_DV) - log_z[..., None])
-        d_logits = share * (d_nll + d_log_z)[..., None]
-        d_logits -= jnp.where(_is_target(targets, table_DV), d_nll[..., None], 0.0)
+        logits = _logits(hidden, table_DV, softcap)
+        d_logits = jnp.exp(logits - log_z[..., None]) * (d_nll + d_log_z)[..., None]
+        d_logits -= jnp.where(_is_target(targets, logits), d_nll[..., None], 0.0)
+        if softcap:
+            d_logits *= 1 - jnp.square(logits / softcap)
         d_logits = d_logits.astype(hidden.dtype)
         d_hidden = jnp.einsum("ZRTV,DV->ZRTD", d_logits, table_DV)
         d_part_DV = _float32("ZRTD,ZRTV->DV", hidden, d_logits)
@@ -90,19 +94,19 @@ def _join(parts):
     return whole.reshape(*whole.shape[:2], -1, *whole.shape[4:])
 
 
-def _logits(hidden_ZRTD, table_DV) -> Float[Array, "Z R T V"]:
-    return _float32("ZRTD,DV->ZRTV", hidden_ZRTD, table_DV)
+def _logits(hidden_ZRTD, table_DV, softcap: float) -> Float[Array, "Z R T V"]:
+    logits_ZRTV = _float32("ZRTD,DV->ZRTV", hidden_ZRTD, table_DV)
+    return softcap * jnp.tanh(logits_ZRTV / softcap) if softcap else logits_ZRTV
 
 
-def _is_target(targets_ZRT, table_DV) -> Bool[Array, "Z R T V"]:
+def _is_target(targets_ZRT, logits_ZRTV) -> Bool[Array, "Z R T V"]:
     # Compared, not gathered: no gather or scatter along a vocabulary that is sharded.
-    return targets_ZRT[..., None] == jnp.arange(table_DV.shape[-1])
+    return targets_ZRT[..., None] == jnp.arange(logits_ZRTV.shape[-1])
 
 
-def _token_loss(hidden_ZRTD, table_DV, targets_ZRT) -> TokenLoss:
-    logits_ZRTV = _logits(hidden_ZRTD, table_DV)
+def _token_loss(logits_ZRTV, targets_ZRT) -> TokenLoss:
     top_ZRT = jnp.max(logits_ZRTV, axis=-1)
-    is_target_ZRTV = _is_target(targets_ZRT, table_DV)
+    is_target_ZRTV = _is_target(targets_ZRT, logits_ZRTV)
     picked_ZRT = jnp.sum(jnp.where(is_target_ZRTV, logits_ZRTV, 0.0), axis=-1)
     sum_ZRT = jnp.sum(jnp.exp(logits_ZRTV - top_ZRT[..., None]), axis=-1)
     log_z_ZRT = top_ZRT + jnp.log(sum_ZRT)

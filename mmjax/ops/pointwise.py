@@ -39,6 +39,11 @@ def gelu(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     return jax.nn.gelu(x, approximate=False)
 
 
+def gelu_tanh(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+    """gelu by its tanh approximation, SigLIP's and Gemma's."""
+    return jax.nn.gelu(x, approximate=True)
+
+
 def quick_gelu(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     """x sigmoid(1.702 x), the activation of OpenAI's and DFN's CLIP."""
     return x * jax.nn.sigmoid(1.702 * x)
@@ -51,4 +56,17 @@ def swiglu(
     return jax.nn.silu(gate) * up
 
 
-ACTIVATIONS: dict[str, Callable] = {"gelu": gelu, "quick_gelu": quick_gelu}
+def geglu(
+    gate: Float[Array, "*axes F"], up: Float[Array, "*axes F"]
+) -> Float[Array, "*axes F"]:
+    """gelu(gate) * up, with the tanh in place of the normal distribution function."""
+    return jax.nn.gelu(gate, approximate=True) * up
+
+
+ACTIVATIONS: dict[str, Callable] = {
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "quick_gelu": quick_gelu,
+    "silu": jax.nn.silu,
+}
+GATES: dict[str, Callable] = {"gelu_tanh": geglu, "silu": swiglu}

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from mmjax.models import decoder
+from mmjax import config, optim
+from mmjax.models import decoder, vlm
 from mmjax.ops import attention
 
 
@@ -52,3 +53,36 @@ def test_positions_count_not_places():
     spread = hidden(model, params, x, one, np.array([[[0, 10, 20]]]))
     np.testing.assert_allclose(near, shifted, atol=1e-4)
     assert np.abs(near - spread).max() > 1e-2
+
+
+@pytest.mark.parametrize(("layers", "period"), [(6, 2), (7, 3), (2, 3)])
+@pytest.mark.parametrize("remat", ["none", "full"])
+def test_layers_in_groups_are_the_layers_one_by_one(layers, period, remat, monkeypatch):
+    model = model_samples.model()
+    model.decoder.layers, model.decoder.remat = layers, remat
+    params = model_samples.parameters(model)
+    x = jax.random.normal(jax.random.key(2), (1, 1, 10, 16))
+    uniform = hidden(model, params, x)
+    monkeypatch.setattr(config, "layer_period", lambda decoder: period)
+    grouped = optim.flatten(params["decoder"])
+    blocks = {p: x for p, x in grouped.items() if p.startswith("blocks/")}
+    grouped = {p: x for p, x in grouped.items() if p not in blocks}
+    for stack in config.layer_stacks(model.decoder):
+        for path, value in blocks.items():
+            name = path.replace("blocks", stack.folder, 1)
+            grouped[name] = value[np.array(stack.layers)]
+    shapes = jax.eval_shape(vlm.build(model).init, jax.random.key(0))["decoder"]
+    assert {p: x.shape for p, x in grouped.items()} == {
+        p: x.shape for p, x in optim.flatten(shapes).items()
+    }
+    params = {"decoder": optim.unflatten(grouped)}
+    np.testing.assert_allclose(hidden(model, params, x), uniform, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("period", [1, 2, 3, 9])
+def test_every_layer_stands_in_one_stack_at_its_place(period, monkeypatch):
+    monkeypatch.setattr(config, "layer_period", lambda decoder: period)
+    stacks = config.layer_stacks(config.Decoder(layers=8))
+    assert sorted(n for stack in stacks for n in stack.layers) == list(range(8))
+    assert all(n % period == stack.place for stack in stacks for n in stack.layers)
+    assert len({stack.folder for stack in stacks}) == len(stacks)

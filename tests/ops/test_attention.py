@@ -99,6 +99,48 @@ def test_no_position_sees_the_future_or_another_document(backend):
 
 
 @pytest.mark.parametrize("backend", attention.BACKENDS)
+def test_a_prefix_is_seen_by_all_of_its_row_and_document(backend):
+    q, k, v = inputs()
+    prefix = np.array([5, 3])
+
+    def of_query(k, v):
+        out = attention.attend(
+            q, k, v, DOCUMENTS, True, backend, 4, jnp.asarray(prefix, jnp.int32)
+        )
+        return jnp.sum(out**2, axis=(2, 3))
+
+    of_keys, of_values = (
+        np.abs(jacobian).sum((-1, -2))
+        for jacobian in jax.jit(jax.jacrev(of_query, argnums=(0, 1)))(k, v)
+    )
+    for b, t, other, s in np.ndindex(of_keys.shape):
+        same = b == other and SEGMENTS[b, t] == SEGMENTS[b, s]
+        allowed = same and (s <= t or s < prefix[b])
+        assert (of_values[b, t, other, s] > 0) == allowed
+        assert allowed or of_keys[b, t, other, s] == 0
+
+
+@pytest.mark.parametrize("backend", attention.BACKENDS)
+def test_a_prefix_of_nothing_is_causal_and_one_of_all_goes_both_ways(backend):
+    q, k, v = inputs()
+    weights = np.random.default_rng(1).normal(size=q.shape).astype(np.float32)
+
+    def gradients(causal, prefix):
+        def total(q, k, v):
+            out = attention.attend(q, k, v, DOCUMENTS, causal, backend, 4, prefix)
+            return jnp.sum(out * weights), out
+
+        return jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(q, k, v)
+
+    for prefix, causal in (0, True), (10, False):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6),
+            gradients(True, jnp.full(2, prefix)),
+            gradients(causal, None),
+        )
+
+
+@pytest.mark.parametrize("backend", attention.BACKENDS)
 def test_padding_and_huge_scores_stay_finite(backend):
     q, k, v = inputs()
     padding = jnp.zeros_like(DOCUMENTS)
