@@ -12,7 +12,8 @@ letters mean the same everywhere in the project:
     D  width of the decoder             N  query heads
     E  width of the encoder             K  key-value heads
     F  hidden width of an MLP           G  query heads per key-value head
-    h, w, c  pixels                     H  head size
+    W  width of vectors of pairs        H  head size
+    h, w, c  pixels; p  of a patch      M  documents of a group
 """
 
 __version__ = "0.1.0"

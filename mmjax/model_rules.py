@@ -12,6 +12,7 @@ def problems(model: Model, row_tokens: int) -> list[str]:
         *_encoder_problems(model),
         *_connector_problems(model),
         *_decoder_problems(model),
+        *_objective_problems(model),
         *_row_problems(model, row_tokens),
     ]
 
@@ -146,6 +147,35 @@ def _rope_problems(decoder: Decoder) -> list[str]:
         problems.append(
             f"{name}.slow={scaling.slow}: must be less than {name}.fast={scaling.fast}"
         )
+    return problems
+
+
+def _objective_problems(model: Model) -> list[str]:
+    objective, problems = model.objective, []
+    kind = f"model.objective.kind={objective.kind!r}"
+    if objective.kind != "next_token":
+        if model.second_vit.enabled:
+            problems.append(f"{kind}: trains model.vit, disable model.second_vit")
+        if model.z_loss:
+            problems.append(f"model.z_loss={model.z_loss}: must be 0 ({kind})")
+    if objective.kind == "contrastive":
+        contrast = objective.contrast
+        if contrast.pool == "class_token" and not model.vit.class_token:
+            problems.append(
+                "model.objective.contrast.pool='class_token': needs an encoder that "
+                "has one, model.vit.class_token=True"
+            )
+        if not model.decoder.tied_embeddings:
+            problems.append(
+                f"{kind}: makes no logits, set model.decoder.tied_embeddings=True"
+            )
+        if contrast.scale > contrast.max_scale:
+            problems.append(
+                f"model.objective.contrast.scale={contrast.scale}: must be at most "
+                f"max_scale={contrast.max_scale}"
+            )
+    if objective.kind == "aim" and config_lib.patches(model.vit) < 2:
+        problems.append(f"{kind}: needs images of at least 2 patches")
     return problems
 
 
