@@ -5,9 +5,10 @@ A step's folder has three items: `params`, `optimizer` (with the step count), an
 It exists under its own name only once all of it is on disk.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
@@ -95,13 +96,103 @@ class Checkpointer:
         self._manager.close()
 
 
+class Weights(NamedTuple):
+    """What one checkpoint holds of a model: shapes and dtypes by path, and its meta."""
+
+    stored: dict[str, Any]
+    meta: dict[str, Any]
+
+
+def save_weights(path: str, params: optim.Params, meta: dict[str, Any]) -> None:
+    """Writes a checkpoint of parameters alone, of a whole model or of parts of one.
+
+    It is there, as step 0 in the folder `path`, once all of it is on disk.
+    """
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
+    with _open(_absolute(path), options) as manager:
+        manager.save(
+            0,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(params),  # pyright: ignore[reportCallIssue]
+                meta=ocp.args.JsonSave(meta),
+            ),
+        )
+
+
+def look(path: str) -> Weights:
+    """What the checkpoint that `load_weights` reads holds; ValueError as there."""
+    with _reader(path) as (manager, step):
+        where = f"checkpoint {manager.directory}/{step}"
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        try:
+            stored = _stored(manager.item_metadata(step)["params"], "params")
+            return Weights(stored, manager.restore(step, args=args)["meta"])
+        except Exception as error:
+            raise ValueError(_damaged(manager, step, where, error)) from error
+
+
 def load_weights(path: str, abstract_params: optim.Params) -> optim.Params:
-    """The parameters alone, with the shardings of `abstract_params`.
+    """The parameters alone, with dtypes and shardings of `abstract_params`.
 
     `path` is the folder of a run, of its checkpoints (then the newest counts) or of one
-    checkpoint. Raises ValueError where there is none, it is damaged or it belongs to
-    another model.
+    checkpoint. One of parts of a model (`mmjax.convert import`) gives those parts, the
+    others are left out. Raises ValueError where there is none, it is damaged or it
+    belongs to another model.
     """
+    with _reader(path) as (manager, step):
+        try:
+            metadata = manager.item_metadata(step)["params"]
+            held = {name.partition("/")[0] for name in _stored(metadata, "params")}
+        except Exception as error:
+            where = f"checkpoint {manager.directory}/{step}"
+            raise ValueError(_damaged(manager, step, where, error)) from error
+        wanted = {part: t for part, t in abstract_params.items() if part in held}
+        return _restore(manager, step, {"params": wanted})["params"]
+
+
+def load_parts(
+    path: str, abstract_params: optim.Params, parts: Sequence[str]
+) -> optim.Params:
+    """Some parts alone (`vit`, say), whatever else the checkpoint holds.
+
+    Raises ValueError as `load_weights` does, and for a part that one of both lacks.
+    """
+    with _reader(path, ocp.PyTreeCheckpointHandler()) as (manager, step):
+        where = f"checkpoint {manager.directory}/{step}"
+        try:
+            stored = _stored(manager.item_metadata(step)["params"], "params")
+        except Exception as error:
+            raise ValueError(_damaged(manager, step, where, error)) from error
+        held = {name.partition("/")[0] for name in stored}
+        for name, there in ((where, held), ("the model", abstract_params)):
+            for part in set(parts) - set(there):
+                raise ValueError(
+                    f"init_parts: {part!r} is no part of {name}, which has "
+                    f"{', '.join(sorted(there))}"
+                )
+        wanted = {part: abstract_params[part] for part in parts}
+        ours = {n: leaf for n, leaf in stored.items() if n.partition("/")[0] in wanted}
+        problem = _difference("params", optim.flatten(wanted), ours)
+        if problem:
+            raise ValueError(f"{where} belongs to another model: {problem}")
+        restored = ocp.args.PyTreeRestore(
+            wanted,  # pyright: ignore[reportCallIssue]
+            restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),  # pyright: ignore[reportCallIssue]
+            partial_restore=True,  # pyright: ignore[reportCallIssue]
+        )
+        try:
+            return manager.restore(step, args=ocp.args.Composite(params=restored))[
+                "params"
+            ]
+        except Exception as error:
+            raise ValueError(_damaged(manager, step, where, error)) from error
+
+
+@contextlib.contextmanager
+def _reader(
+    path: str, of_params: Any = None
+) -> Iterator[tuple[ocp.CheckpointManager, int]]:
+    """The manager and the step of a run, of its checkpoints or of one of them."""
     folder = _absolute(path)
     if (folder / "checkpoints").is_dir():
         folder = folder / "checkpoints"
@@ -111,18 +202,20 @@ def load_weights(path: str, abstract_params: optim.Params) -> optim.Params:
     if not folder.is_dir():
         raise ValueError(f"{path}: no such folder of checkpoints")
     options = ocp.CheckpointManagerOptions(read_only=True)
-    with _open(folder, options) as manager:
+    with _open(folder, options, of_params) as manager:
         step = manager.latest_step() if step is None else step
         if step is None:
             raise ValueError(f"{path}: holds no complete checkpoint")
-        return _restore(manager, step, {"params": abstract_params})["params"]
+        yield manager, step
 
 
 def _open(
-    folder: pathlib.Path, options: ocp.CheckpointManagerOptions
+    folder: pathlib.Path,
+    options: ocp.CheckpointManagerOptions,
+    of_params: Any = None,
 ) -> ocp.CheckpointManager:
     handlers = {
-        "params": ocp.StandardCheckpointHandler(),
+        "params": of_params or ocp.StandardCheckpointHandler(),
         "optimizer": ocp.StandardCheckpointHandler(),
         "meta": ocp.JsonCheckpointHandler(),
     }

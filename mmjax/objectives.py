@@ -31,8 +31,8 @@ class Objective(NamedTuple):
     """Pure functions of a batch, and of what was drawn for it."""
 
     draw: Callable[[Batch, ScalarLike], Any]  # (batch, step) -> arrays [Z, C] or None
-    count: Callable[[Batch, Any], Scalar]  # of things of the batch
-    sums: Callable[[Any, Batch, Any], Counted]  # (params, batch, drawn)
+    things: Callable[[Batch, Any], Scalar]  # how many of the batch count
+    sums: Callable[[Any, Batch, Any], Any]  # (params, batch, drawn) -> Counted
 
 
 def contrastive(model: Model, config: Config, sources: int) -> Objective:
@@ -42,12 +42,8 @@ def contrastive(model: Model, config: Config, sources: int) -> Objective:
     def draw(batch: Batch, step: ScalarLike) -> None:
         del batch, step
 
-    def count(batch: Batch, drawn: None) -> Scalar:
-        rows = (
-            batch.segments_ZRT, batch.positions_ZRT, batch.images_ZRT,
-            batch.loss_mask_ZRT, batch.real_ZC,
-        )  # fmt: skip
-        return pairs.find(*map(jnp.asarray, rows), image_tokens).valid_ZC.sum()
+    def things(batch: Batch, drawn: None) -> Scalar:
+        return pairs.find(jax.tree.map(jnp.asarray, batch), image_tokens).valid_ZC.sum()
 
     def sums(params: Any, batch: Batch, drawn: None) -> Counted:
         made = model.apply(params, batch)
@@ -58,7 +54,7 @@ def contrastive(model: Model, config: Config, sources: int) -> Objective:
         source_ZC = _source_of_slots(batch, image_tokens)
         return _by_source(losses_ZC, made.valid_ZC, source_ZC, sources)
 
-    return Objective(draw, count, sums)
+    return Objective(draw, things, sums)
 
 
 def aim(model: Model, config: Config, sources: int) -> Objective:
@@ -70,7 +66,7 @@ def aim(model: Model, config: Config, sources: int) -> Objective:
         groups, slots = batch.real_ZC.shape
         return next_patch.prefixes(key, (groups, slots), patches)
 
-    def count(batch: Batch, prefix_ZC: Array) -> Scalar:
+    def things(batch: Batch, prefix_ZC: Array) -> Scalar:
         real_ZC = jnp.asarray(batch.real_ZC)
         return next_patch.predicted(prefix_ZC, real_ZC, patches).sum()
 
@@ -84,7 +80,7 @@ def aim(model: Model, config: Config, sources: int) -> Objective:
         source_ZC = _source_of_slots(batch, _image_tokens(config))
         return _by_source(errors_ZCP, counts_ZCP, source_ZC[..., None], sources)
 
-    return Objective(draw, count, sums)
+    return Objective(draw, things, sums)
 
 
 # (model, config, sources) -> objective. The next token's is in `step`.

@@ -175,7 +175,7 @@ def flatten(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _charts(
-    records: Records, sources: list[str], excess: Points, unit: str
+    records: Records, sources: list[str], excess: Points, loss_unit: str
 ) -> Iterator[Chart]:
     """The charts for which there is something to draw."""
     by_source = [
@@ -187,7 +187,7 @@ def _charts(
         for i, s in enumerate(sources)
     ]
     total = _line(records, "loss", "all")
-    yield from _chart("Training loss", unit, [*by_source, total])
+    yield from _chart("Training loss", loss_unit, [*by_source, total])
     if any(line.steps for line in heldout):
         note = "dotted, over the training loss"
         yield from _chart("Held-out loss", note, [*by_source, *heldout])

@@ -160,7 +160,7 @@ def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
     def gradients(trainable, frozen, batch: Batch, step: Array) -> tuple[Any, Sums]:
         placed = sharding.state_shardings(trainable, mesh)
         drawn = objective.draw(batch, step)
-        count = objective.count(batch, drawn)
+        count = objective.things(batch, drawn)
 
         def of(part: tuple[Batch, Any]) -> tuple[Any, Sums]:
             grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, count)
@@ -197,13 +197,13 @@ def _next_token(model: Model, config: Config, sources: int) -> Objective:
     def draw(batch: Batch, step: Any) -> None:
         del batch, step
 
-    def count(batch: Batch, drawn: None) -> Scalar:
+    def things(batch: Batch, drawn: None) -> Scalar:
         return jnp.asarray(batch.loss_mask_ZRT).sum()
 
     def sums(params: Any, batch: Batch, drawn: None) -> Any:
         return add_up(token_losses(model, config, params, batch), batch, sources)
 
-    return Objective(draw, count, sums)
+    return Objective(draw, things, sums)
 
 
 def microbatches(batch: Any, count: int) -> Any:

@@ -55,6 +55,10 @@ def every_config() -> dict[str, config_lib.Config]:
     vit.embedding_norm = "tokens"
     second = config_lib.SecondViT(**vars(vit), enabled=True)
     configs["two encoders"].model.second_vit = second
+    for kind in config_lib.OBJECTIVES:
+        configs[kind] = synthetic.config()
+        configs[kind].model.objective.kind = kind
+        configs[kind].model.decoder.tied_embeddings = True
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
     return configs

@@ -62,12 +62,8 @@ class Towers(nn.Module):
     def __call__(self, batch: Batch) -> Vectors:
         model = self.model
         arrays: Any = jax.tree.map(jnp.asarray, batch)
-        # Which slot belongs to which row is small, and every device's to know.
-        rows = [arrays.segments_ZRT, arrays.positions_ZRT, arrays.images_ZRT]
-        whole = [
-            layers.pin(x, "data", None, None) for x in (*rows, arrays.loss_mask_ZRT)
-        ]
-        found = pairs.find(*whole, arrays.real_ZC, model.connector.tokens)
+        found = pairs.find(arrays, model.connector.tokens)
+        rows = arrays.segments_ZRT, arrays.positions_ZRT, arrays.images_ZRT
         language = decoder.Decoder(model, name="decoder")
         x_ZRTD = language.embed(arrays.tokens_ZRT)
         x_ZRTD = layers.pin(x_ZRTD, "data", "fsdp", None, None)

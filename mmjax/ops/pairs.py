@@ -1,12 +1,12 @@
 """Images and their texts: which of a batch are pairs, and texts as if alone."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from mmjax.batch import NO_IMAGE, PAD_SEGMENT
+from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
 
 APART = -1  # segment of image positions: no text sees them
 
@@ -26,20 +26,13 @@ class Texts(NamedTuple):
     positions_ZRT: Int[Array, "Z R T"]
 
 
-def find(
-    segments_ZRT: Int[Array, "Z R T"],
-    positions_ZRT: Int[Array, "Z R T"],
-    images_ZRT: Int[Array, "Z R T"],
-    loss_mask_ZRT: Bool[Array, "Z R T"],
-    real_ZC: Bool[Array, "Z C"],
-    image_tokens: int,
-) -> Pairs:
+def find(batch: Batch, image_tokens: int) -> Pairs:
     """A document of one image and of text is a pair, wherever the image stands in it.
 
     Documents of several images are none, nor are those in which no position counts (bad
     images, masked records) and those without text after their first token.
     """
-    tokens = segments_ZRT.shape[-1]
+    tokens = batch.segments_ZRT.shape[-1]
 
     def of_group(segments_RT, positions_RT, images_RT, mask_RT, real_C) -> Pairs:
         slots, rows = real_C.shape[0], segments_RT.shape[0]
@@ -62,9 +55,11 @@ def find(
         valid_C = found_C & whole_C & (last_C >= 0)
         return Pairs(valid_C, document_C // (tokens + 1), jnp.maximum(last_C, 0))
 
+    arrays: Any = batch
     return jax.vmap(of_group)(
-        segments_ZRT, positions_ZRT, images_ZRT, loss_mask_ZRT, real_ZC
-    )
+        arrays.segments_ZRT, arrays.positions_ZRT, arrays.images_ZRT,
+        arrays.loss_mask_ZRT, arrays.real_ZC,
+    )  # fmt: skip
 
 
 def texts(
