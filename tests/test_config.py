@@ -13,7 +13,7 @@ from mmjax import validation
 CONFIGS = sorted(
     path.stem
     for path in (pathlib.Path(__file__).parent.parent / "configs").glob("*.py")
-    if "def get_config" in path.read_text()  # others hold parts of configs, by name
+    if "def get_config(" in path.read_text()
 )
 
 

@@ -64,6 +64,17 @@ def test_decay_shrinks_matrices_only():
     ]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["class_token", "class_position", "registers", "positions",
+     "blocks/scale_mlp/scale", "blocks/attention/query/bias", "norm_embedding/scale"],
+)  # fmt: skip
+def test_an_encoder_s_tokens_positions_and_scales_do_not_decay(name):
+    assert not optim.decays(f"vit/{name}")
+    assert not optim.decays(f"second_vit/{name}")
+    assert optim.decays("second_vit/blocks/mlp/gate/kernel")
+
+
 def numpy_adamw(params, gradients_of_steps, rules, rate, decay, clip):
     """Decoupled AdamW, one parameter and one step after the other, in float64."""
     b1, b2, eps = 0.9, 0.95, 1e-8

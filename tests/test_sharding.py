@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(
     path
     for path in (ROOT / "configs").rglob("*.py")
-    if "def get_config" in path.read_text()  # others hold parts of configs, by name
+    if "def get_config(" in path.read_text()
 )
 
 
@@ -42,6 +42,17 @@ def read_config(path: pathlib.Path) -> config_lib.Config:
     return module.get_config()
 
 
+def two_encoders() -> config_lib.Config:
+    """Encoders with all that an encoder may have; the second resizes its images."""
+    config = synthetic.config()
+    vit = config.model.vit
+    vit.class_token, vit.registers, vit.gated, vit.layer_scale = True, 2, True, 0.1
+    vit.embedding_norm, vit.position_grid = "tokens", 3
+    sizes = {"image_size": 12, "patch_size": 6, "enabled": True}
+    config.model.second_vit = config_lib.SecondViT(**(vars(vit) | sizes))
+    return config
+
+
 def every_config() -> dict[str, config_lib.Config]:
     configs = {path.stem: read_config(path) for path in FILES}
     configs["default"] = config_lib.Config()
@@ -49,12 +60,7 @@ def every_config() -> dict[str, config_lib.Config]:
         configs[kind] = synthetic.config()
         configs[kind].model.connector.kind = kind
         configs[kind].model.connector.tokens = 4
-    configs["two encoders"] = synthetic.config()
-    vit = configs["two encoders"].model.vit
-    vit.class_token, vit.registers, vit.gated, vit.layer_scale = True, 2, True, 0.1
-    vit.embedding_norm = "tokens"
-    second = config_lib.SecondViT(**vars(vit), enabled=True)
-    configs["two encoders"].model.second_vit = second
+    configs["two encoders"] = two_encoders()
     for kind in config_lib.OBJECTIVES:
         configs[kind] = synthetic.config()
         configs[kind].model.objective.kind = kind
@@ -163,13 +169,19 @@ def test_slots_lie_over_all_axes_and_rows_over_two():
     assert shardings.tokens_ZRT.shard_shape((4, 2, 16)) == (2, 1, 16)
 
 
-def test_no_collective_exceeds_a_groups_image_tokens_or_the_largest_parameter(capfd):
+@pytest.mark.parametrize(
+    "make", [synthetic.config, pytest.param(two_encoders, marks=pytest.mark.slow)]
+)
+def test_no_collective_exceeds_a_groups_image_tokens_or_the_largest_parameter(
+    make, capfd
+):
     """Proportions as in MM1-3B: activations of the batch larger than any weight."""
-    config = synthetic.config()
+    config = make()
     data, model = config.data, config.model
     data.row_tokens, data.rows_per_pool, data.pool_capacity = 64, 4, 16
     model.connector.tokens, model.loss_chunk = 8, 16
     model.vit.image_size, model.vit.width = 16, 32
+    model.second_vit.image_size, model.second_vit.width = 24, 32
     model.decoder.vocab_size = 64
     width = model.decoder.width
     mesh = synthetic.mesh(synthetic.EIGHT)

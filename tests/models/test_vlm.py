@@ -154,6 +154,26 @@ def test_mm1_3b_has_the_size_that_the_config_says(kind):
     assert 0.63e9 < counts["vit"] < 0.64e9  # CLIP's ViT-H/14 has 632 M
 
 
+@pytest.mark.parametrize("kind", config.CONNECTORS)
+def test_both_encoders_learn_from_what_the_decoder_says(kind):
+    model = model_samples.model()
+    tokens = {"average_pool": 4, "mlp": 4, "perceiver": 2}[kind]
+    model.connector = config.Connector(kind=kind, tokens=tokens, heads=2)
+    sizes = {"width": 12, "heads": 3, "class_token": True, "enabled": True}
+    model.second_vit = config.SecondViT(**(vars(model.vit) | sizes))
+    validation.validate(config.Config(model=model))
+
+    def total(params):
+        hidden = vlm.build(model).apply(params, packed()).hidden_ZRTD
+        return jnp.sum(jnp.sin(hidden))
+
+    gradients = jax.jit(jax.grad(total))(model_samples.parameters(model))
+    for name in "vit", "second_vit":
+        for path, leaf in optim.flatten(gradients[name]).items():
+            if not path.endswith("key/bias"):  # of which softmax takes no notice
+                assert np.abs(leaf).max() > 1e-7, path
+
+
 NAMES = """
 connector/blocks/attention/key/bias        1 2 8       decoder/norm/scale           16
 connector/blocks/attention/key/kernel      1 8 2 8     decoder/unembed              16 16
