@@ -35,9 +35,10 @@ import data_pipelines
 from benchmarks.loaders import compare
 from benchmarks.loaders.base import Photo, Setup
 from data_pipelines import index, pipeline, shards, tokenizer
-from data_pipelines.pipeline import Pipeline
+from data_pipelines.batches import Pipeline
 from data_pipelines.prepare import photos, sample_world
 from data_pipelines.records import Document, Image, Text
+from data_pipelines.shard_reader import ShardReader
 from mmjax import config as config_lib
 from mmjax.config import Config, Mixture, Source
 
@@ -99,7 +100,7 @@ def loaders_table(what: str, root: str, args: argparse.Namespace) -> None:
         image_tokens=args.image_tokens, row_tokens=args.row_tokens, rows=8, seed=0,
         workers=0, decoder="fast",
     )  # fmt: skip
-    reader = shards.ShardReader(f"{root}/captions/train")
+    reader = ShardReader(f"{root}/captions/train")
     photos = (as_photo(reader.document(number)) for number in range(len(reader)))
     for line in compare.table(photos, setup, count):
         print(line, flush=True)

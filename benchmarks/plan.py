@@ -23,8 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import memory
 from data_pipelines import columns
-from data_pipelines.chunks import POSITIONS, SLOTS, Documents, Layout
+from data_pipelines.chunks import Layout
+from data_pipelines.index_columns import POSITIONS, SLOTS, Documents
 from data_pipelines.plan import SourcePlan
 
 IMAGE_TOKENS = 144
@@ -137,14 +139,14 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         while not self.done.wait(0.5):
-            self.peak = max(self.peak, sum(_pss(pid) for pid in _family()))
+            self.peak = max(self.peak, sum(memory.pss(pid) for pid in _family()))
 
     def __enter__(self) -> "_Watch":
         self.start()
         return self
 
     def __exit__(self, *_) -> None:
-        self.peak = max(self.peak, sum(_pss(pid) for pid in _family()))
+        self.peak = max(self.peak, sum(memory.pss(pid) for pid in _family()))
         self.done.set()
 
 
@@ -155,15 +157,6 @@ def _watched() -> _Watch:
 def _family() -> Iterator[int]:
     yield os.getpid()
     yield from (child.pid for child in multiprocessing.active_children() if child.pid)
-
-
-def _pss(pid: int) -> int:
-    """Bytes of a process, shared pages shared out."""
-    try:
-        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(x.split()[1]) for x in lines if x.startswith("Pss:")) * 1024
 
 
 def _core_seconds() -> float:

@@ -14,7 +14,7 @@ import time
 
 from benchmarks import plan as lengths
 from data_pipelines import index, plan, tokenizer
-from data_pipelines.chunks import Documents
+from data_pipelines.index_columns import Documents
 from data_pipelines.plan import SourcePlan
 from data_pipelines.pools import GlobalPlan
 from mmjax import config as config_lib

@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks import plan as plan_benchmark
 from data_pipelines import column_cache, index, pipeline, shards, tokenizer
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.tokenizer import Tokenizer
 from data_pipelines.wording import Choice
 from mmjax import config as config_lib
@@ -111,7 +112,7 @@ def start(root: pathlib.Path) -> tuple[float, float]:
         mixture=Mixture(weights=(1,)),
     )
     began = time.perf_counter()
-    reader = shards.ShardReader(root / "captions" / "train")
+    reader = ShardReader(root / "captions" / "train")
     column_cache.load(
         reader.directory, reader.manifest, pipeline.open_tokenizer(config),
         config.model, Choice(source="captions"), root / "cache",

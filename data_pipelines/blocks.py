@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 
-from data_pipelines import dealing
+from data_pipelines import bars, dealing
 from data_pipelines.merged import MergedPlan
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
@@ -74,7 +73,7 @@ class Blocks:
                 {first + n for n in (*heaviest.tolist(), *spaced.tolist())}
             )
             words = f"in {len(numbers)} of {count} blocks of batches, the heaviest too"
-        progress = tqdm.tqdm(numbers, "dealing rows to pools", unit="block", delay=5)
+        progress = bars.bar(numbers, "dealing rows to pools", unit="block", delay=5)
         return max(self.deal(number).need for number in progress), words
 
     def _slots(self, number: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines import columns, index
-from data_pipelines.chunks import Documents
+from data_pipelines.index_columns import Documents
 from data_pipelines.tokenizer import Tokenizer
 from data_pipelines.wording import Choice
 from mmjax import config as config_lib

@@ -10,8 +10,8 @@ import tempfile
 
 import numpy as np
 
-from data_pipelines import chunks
-from data_pipelines.chunks import Documents, Summary
+from data_pipelines import totals
+from data_pipelines.index_columns import Documents, Summary
 
 _FACTS = "columns.json"
 _ARRAYS = (
@@ -35,7 +35,7 @@ def store(folder: pathlib.Path, documents: Documents, key: str = "") -> Document
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, suffix=".tmp"))
     try:
-        documents = chunks.complete(documents)
+        documents = totals.complete(documents)
         for name in _ARRAYS:
             np.save(part / f"{name}.npy", getattr(documents, name))
         facts = {

@@ -17,9 +17,9 @@ import grain
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
-from data_pipelines.pipeline import Pipeline
+from data_pipelines.batches import Pipeline
 from data_pipelines.records import Document
-from data_pipelines.shards import ShardReader
+from data_pipelines.shard_reader import ShardReader
 from mmjax.batch import Batch, Share
 
 

@@ -16,11 +16,11 @@ import zipfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tqdm
 
-from data_pipelines import deadline, paths, shards, wording
-from data_pipelines.chunks import Documents
+from data_pipelines import bars, deadline, paths, shards, wording
+from data_pipelines.index_columns import Documents
 from data_pipelines.records import Document, Text
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.tokenizer import Tokenizer
 from data_pipelines.wording import Choice
 from mmjax import config as config_lib
@@ -44,7 +44,7 @@ def build(
     todo = [i for i, info in enumerate(infos) if not _fits(directory, info, tokenizer)]
     work = functools.partial(build_shard, directory, tokenizer=tokenizer)
     bar = functools.partial(
-        tqdm.tqdm, total=len(todo), desc=f"index {directory}", delay=_BAR_AFTER,
+        bars.bar, total=len(todo), desc=f"index {directory}", delay=_BAR_AFTER,
         unit="shard",
     )  # fmt: skip
     if workers <= 1 or len(todo) <= 1:
@@ -61,7 +61,7 @@ def build_shard(
     directory: str | pathlib.Path, number: int, tokenizer: Tokenizer
 ) -> None:
     """Indexes one shard; the file appears when it is complete."""
-    reader = shards.ShardReader(directory)
+    reader = ShardReader(directory)
     info = reader.manifest["shards"][number]
     first = sum(other["records"] for other in reader.manifest["shards"][:number])
     documents = map(reader.document, range(first, first + info["records"]))

@@ -8,11 +8,11 @@ import numpy as np
 
 from data_pipelines import images, stream, wording
 from data_pipelines.buffers import Recycler
-from data_pipelines.chunks import Documents
 from data_pipelines.faults import BadRecordError, Fault
-from data_pipelines.pools import PlannedRow
+from data_pipelines.index_columns import Documents
+from data_pipelines.mixed import PlannedRow
 from data_pipelines.records import Image, Segment
-from data_pipelines.shards import ShardReader
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.stream import Stream
 from data_pipelines.tokenizer import Tokenizer
 from data_pipelines.windows import Chunk

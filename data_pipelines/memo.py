@@ -1,8 +1,7 @@
-"""Small memories that threads share: last results of a function, and running sums."""
+"""Small memories that threads share: last results of a function, and chains."""
 
 import bisect
 import collections
-import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -43,10 +42,10 @@ class Memo(Generic[Value]):
 
 
 class Chain(Generic[Value]):
-    """Values that follow from each other, the first one given, extended as asked."""
+    """Values that follow from each other, the first ones given, extended as asked."""
 
-    def __init__(self, first: Value, after: Callable[[Value], Value]):
-        self.__setstate__(([first], after))
+    def __init__(self, first: Sequence[Value], after: Callable[[Value], Value]):
+        self.__setstate__((list(first), after))
 
     def __getitem__(self, number: int) -> Value:
         """The value after so many steps."""
@@ -67,39 +66,4 @@ class Chain(Generic[Value]):
 
     def __setstate__(self, state: tuple[list[Value], Callable[[Value], Value]]) -> None:
         self._values, self._after = state
-        self._lock = threading.RLock()
-
-
-class RunningTotal:
-    """Sums of a positive function over 0, 1, 2, ..., extended as far as asked.
-
-    `known` are its first values.
-    """
-
-    def __init__(self, function: Callable[[int], int], known: Sequence[int] = ()):
-        self.__setstate__((function, [0, *itertools.accumulate(known)]))
-
-    def before(self, key: int) -> int:
-        """The sum over all smaller keys."""
-        with self._lock:
-            while len(self._sums) <= key:
-                self._extend()
-            return self._sums[key]
-
-    def find(self, amount: int) -> tuple[int, int]:
-        """The key within whose value this amount lies, and the sum before that key."""
-        with self._lock:
-            while self._sums[-1] <= amount:
-                self._extend()
-            key = bisect.bisect_right(self._sums, amount) - 1
-            return key, self._sums[key]
-
-    def _extend(self) -> None:
-        self._sums.append(self._sums[-1] + self._function(len(self._sums) - 1))
-
-    def __getstate__(self) -> tuple[Callable[[int], int], list[int]]:
-        return self._function, self._sums
-
-    def __setstate__(self, state: tuple[Callable[[int], int], list[int]]) -> None:
-        self._function, self._sums = state
         self._lock = threading.RLock()

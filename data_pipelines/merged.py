@@ -3,8 +3,9 @@
 Documents of all sources are drawn in the ratio of the weights, exactly at every prefix
 of the sequence; so many of them as a window has are packed together, whatever source
 they are from, so at every row the ratio is right to within one window. Each source goes
-through its own shuffle, epoch after epoch. A change of weights holds from the first
-window on whose first row the change has come.
+through its own shuffle, epoch after epoch. Documents are drawn by the weights that hold
+at the first row of their window; those that then lie behind a change of weights were
+drawn by the wrong ones, which the next window makes good.
 
 Windows depend on those before them by a few numbers alone, which are kept.
 """
@@ -12,19 +13,21 @@ Windows depend on those before them by a few numbers alone, which are kept.
 import bisect
 import hashlib
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines import chunks, shuffle, windows
-from data_pipelines.chunks import SLOTS, STATS, Documents, Layout
+from data_pipelines import index_columns, shuffle, totals, windows
+from data_pipelines.chunks import Layout
+from data_pipelines.index_columns import SLOTS, STATS, Documents
 from data_pipelines.memo import Chain, Memo
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
 from data_pipelines.windows import Row
 from mmjax.config import WeightChange
 
-VERSION = 1  # of the algorithm: another version, other rows
+VERSION = 2  # of the algorithm: another version, other rows
 DOCUMENTS = STATS.index("documents")
 
 
@@ -36,6 +39,7 @@ class State(NamedTuple):
     taken: tuple[int, ...]  # documents of each source before it
     part: int  # of the schedule
     since: int  # documents drawn since that part began
+    placed: tuple[int, ...]  # documents before it in the rows of each part
     stats: tuple[tuple[int, ...], ...]  # STATS of each source before it
 
 
@@ -67,12 +71,14 @@ class MergedPlan:
         self.layout: Layout = used[0].layout
         facts = (VERSION, tuple(weights), [plan and plan.digest for plan in plans])
         self.digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
-        self._mixtures = [Mixture(weights), *(Mixture(c.weights) for c in schedule)]
+        lists = [tuple(weights), *(tuple(change.weights) for change in schedule)]
+        self._mixtures = [Mixture(weights) for weights in lists]
+        self._shares = [[Fraction(w, sum(ws)) for w in ws] for ws in lists]
         self._starts = [0, *(change.step * rows_per_batch for change in schedule)]
         none = (0,) * len(plans)
-        first = State(0, 0, none, 0, 0, ((0,) * len(STATS),) * len(plans))
+        first = State(0, 0, none, 0, 0, (0,), ((0,) * len(STATS),) * len(plans))
         self._first = first if state is None else _read(state)
-        self._states = Chain(self._first, self._after)
+        self._states = Chain([self._first], self._after)
         self._window = Memo(self._pack, 256)
 
     def row(self, k: int) -> tuple[tuple[int, ...], Row]:
@@ -145,7 +151,7 @@ class MergedPlan:
         assert found is not None
         rows = windows.measure(documents, np.arange(len(found)), self.layout).rows
         stats = [
-            tuple((np.array(before) + chunks.stats(found[sources == s])).tolist())
+            tuple((np.array(before) + totals.stats(found[sources == s])).tolist())
             for s, before in enumerate(state.stats)
         ]
         counts = np.bincount(sources, minlength=len(self.plans))
@@ -155,8 +161,22 @@ class MergedPlan:
             tuple((np.array(state.taken) + counts).tolist()),
             state.part,
             state.since + len(sources),
+            self._placed(state, rows, documents),
             tuple(stats),
         )
+
+    def _placed(self, state: State, rows: int, documents: Documents) -> tuple[int, ...]:
+        """Documents in the rows of each part, behind the window of this state."""
+        stop = state.rows + rows
+        count = bisect.bisect_left(self._starts, stop)  # parts that have begun
+        placed = [*state.placed, *[0] * (count - len(state.placed))]
+        ends = np.clip([*self._starts[1:count], stop], state.rows, stop) - state.rows
+        if ends[state.part] == rows:
+            placed[state.part] += len(documents.segment_start) - 1
+        else:
+            before = self._rows_of(state, documents).before[ends, DOCUMENTS]
+            placed = (np.array(placed) + np.diff(before, prepend=0)).tolist()
+        return tuple(placed)
 
     def _draw(self, state: State) -> tuple[np.ndarray, np.ndarray, State]:
         """Sources and numbers of a window's documents; the state with its part."""
@@ -165,6 +185,7 @@ class MergedPlan:
             state = state._replace(part=part, since=0)
         stop = state.since + self.layout.window
         sources = self._mixtures[part].sources(state.since, stop).astype(np.int64)
+        sources = self._made_good(sources, state)
         numbers = np.empty(len(sources), np.int64)
         for source, plan in enumerate(self.plans):
             places = np.flatnonzero(sources == source)
@@ -174,12 +195,33 @@ class MergedPlan:
                 numbers[places] = _numbers(plan, ks)
         return sources, numbers, state
 
+    def _made_good(self, sources: np.ndarray, state: State) -> np.ndarray:
+        """A window's sources, with more of those that changes left behind."""
+        exact = [
+            sum(
+                count * shares[source]
+                for count, shares in zip(state.placed, self._shares)
+            )
+            for source in range(len(self.plans))
+        ]
+        owed = [int(share - taken) for share, taken in zip(exact, state.taken)]
+        sources = sources.copy()
+        more = np.repeat(np.arange(len(owed)), np.maximum(owed, 0))
+        for source, count in enumerate(owed):
+            places = np.flatnonzero(sources == source)[: max(0, -count)]
+            places = places[: len(more)]
+            sources[places], more = more[: len(places)], more[len(places) :]
+        return sources
+
+    def _rows_of(self, state: State, documents: Documents) -> windows.Window:
+        """The rows of the window of a state, whose documents are numbered in it."""
+        key = f"{self.layout.seed} {state.window} documents"
+        numbers = np.arange(len(documents.segment_start) - 1)
+        return windows.pack(documents, numbers, self.layout, key)
+
     def _pack(self, number: int) -> _Window:
-        state = self._states[number - self._first.window]
-        sources, numbers, _ = self._draw(state)
-        documents = _together(self.plans, sources, numbers)
-        key = f"{self.layout.seed} {number} documents"
-        packed = windows.pack(documents, np.arange(len(sources)), self.layout, key)
+        sources, numbers, state = self._draw(self._states[number - self._first.window])
+        packed = self._rows_of(state, _together(self.plans, sources, numbers))
         order = packed.order
         owner = sources[packed.table.document[order]]
         sums = packed.table.sums[order].astype(np.int64)
@@ -196,8 +238,9 @@ def _rows(state: State) -> int:
 
 
 def _read(values: Sequence[Any]) -> State:
-    window, rows, taken, part, since, stats = values
-    return State(window, rows, tuple(taken), part, since, tuple(map(tuple, stats)))
+    window, rows, taken, part, since, placed, stats = values
+    stats = tuple(map(tuple, stats))
+    return State(window, rows, tuple(taken), part, since, tuple(placed), stats)
 
 
 def _size(plan: SourcePlan) -> int:
@@ -224,9 +267,9 @@ def _together(
     for source, plan in enumerate(plans):
         here = np.flatnonzero(sources == source)
         if plan is not None and len(here):
-            parts.append(chunks.take(plan.documents, numbers[here]))
+            parts.append(index_columns.take(plan.documents, numbers[here]))
             places.append(here)
-    whole = chunks.join(parts)
+    whole = index_columns.join(parts)
     order = np.empty(len(sources), np.int64)
     order[np.concatenate(places)] = np.arange(len(sources))
-    return chunks.take(whole, order)
+    return index_columns.take(whole, order)

@@ -9,6 +9,7 @@ and tokens before each window, and windows are packed again when a row is asked 
 import concurrent.futures
 import functools
 import hashlib
+import itertools
 import multiprocessing
 import pathlib
 import re
@@ -16,11 +17,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 
-from data_pipelines import chunks, columns, plan_cache, shuffle, windows
-from data_pipelines.chunks import SLOTS, STATS, Documents, Layout
-from data_pipelines.memo import Memo, RunningTotal
+from data_pipelines import bars, chunks, columns, plan_cache, shuffle, totals, windows
+from data_pipelines.chunks import Layout
+from data_pipelines.index_columns import SLOTS, STATS, Documents
+from data_pipelines.memo import Chain, Memo
 from data_pipelines.windows import Row, Window
 from mmjax.config import Config
 
@@ -31,6 +32,13 @@ SPREAD_FROM = 4_000_000  # documents; a smaller epoch is packed by one process
 _PART = 64  # windows that are packed at a time
 
 Known = tuple[str, Sequence[int]]  # digest of a plan, rows of its first epochs
+
+
+class _Begin(NamedTuple):
+    """Where an epoch begins."""
+
+    epoch: int
+    row: int
 
 
 class _Epoch(NamedTuple):
@@ -103,26 +111,26 @@ class SourcePlan:
         self._progress = progress
         self._processes = processes
         try:
-            self.documents = chunks.complete(documents)
+            self.documents = totals.complete(documents)
             chunks.require_images_fit(self.documents, layout)
         except ValueError as error:
             raise ValueError(f"source {name!r}, {error}") from None
         assert self.documents.summary is not None
         self._epoch_sums = np.array(self.documents.summary.stats, np.int64)
         self._epoch = Memo(self._make_epoch, 8)
-        self._rows_before = RunningTotal(
-            self._count_rows, known[1] if known[0] == self.digest else ()
-        )
+        rows = known[1] if known[0] == self.digest else ()
+        begins = enumerate(itertools.accumulate(rows, initial=0))
+        self._begins = Chain([_Begin(*begin) for begin in begins], self._after)
         kept = KEPT_DOCUMENTS // min(layout.window, size)
         self._window = Memo(self._make_window, max(kept, 4))
 
     def rows(self, epoch: int) -> int:
         """Rows of an epoch."""
-        return self._rows_before.before(epoch + 1) - self._rows_before.before(epoch)
+        return self._begins[epoch + 1].row - self._begins[epoch].row
 
     def epoch_of(self, k: int) -> tuple[int, int]:
         """The epoch of row k, and that epoch's first row."""
-        return self._rows_before.find(k)
+        return self._begins.last(k, key=lambda begin: begin.row)
 
     def known(self, k: int) -> Known:
         """The plan's digest, and the rows of each epoch before that of row k."""
@@ -177,8 +185,10 @@ class SourcePlan:
         before = number * self._epoch_sums + epoch.sums[at]
         return window, k - first - int(epoch.rows[at]), before
 
-    def _count_rows(self, epoch: int) -> int:
-        return int(self._epoch(epoch).rows[-1])
+    def _after(self, begin: _Begin) -> _Begin:
+        """Where the next epoch begins."""
+        rows = int(self._epoch(begin.epoch).rows[-1])
+        return _Begin(begin.epoch + 1, begin.row + rows)
 
     def _make_window(self, number: int) -> Window:
         epoch, at = divmod(number, self._facts.windows)
@@ -207,8 +217,8 @@ class SourcePlan:
         count = self._facts.windows
         parts = range(0, count, _PART)
         bar = functools.partial(
-            tqdm.tqdm, total=len(parts), desc=f"packing {self.name}, epoch {epoch}",
-            unit=f"x{_PART} windows", delay=5, disable=not self._progress,
+            bars.bar, total=len(parts), desc=f"packing {self.name}, epoch {epoch}",
+            unit=f"x{_PART} windows", delay=5, disable=None if self._progress else True,
         )  # fmt: skip
         measure = functools.partial(_measure_part, self.documents, self._facts, epoch)
         spread = self.documents.folder and self._facts.size >= SPREAD_FROM

@@ -3,7 +3,7 @@
 import pathlib
 
 from data_pipelines import pools
-from data_pipelines.pipeline import Pipeline
+from data_pipelines.batches import Pipeline
 from data_pipelines.pools import GlobalPlan
 from mmjax.config import Config
 

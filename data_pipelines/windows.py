@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import chunks, packing
-from data_pipelines.chunks import POSITIONS, SLOTS, STATS, Chunks, Documents, Layout
+from data_pipelines import chunks, index_columns, packing, ragged, totals
+from data_pipelines.chunks import Chunks, Layout
+from data_pipelines.index_columns import POSITIONS, SLOTS, STATS, TOTALS, Documents
 
 
 class Chunk(NamedTuple):
@@ -69,7 +70,7 @@ def pack(documents: Documents, numbers: np.ndarray, layout: Layout, key: str) ->
     place_of[_shuffled(count, key)] = np.arange(count)
     place = place_of[row_of]
     order = np.argsort(place, kind="stable")
-    row_start = chunks.sums_before(np.bincount(place, minlength=count))
+    row_start = ragged.sums_before(np.bincount(place, minlength=count))
     before = np.zeros((count + 1, len(STATS)), np.int64)
     sums = table.sums[order].astype(np.int64)
     before[1:] = np.cumsum(np.add.reduceat(sums, row_start[:-1], axis=0), axis=0)
@@ -93,11 +94,11 @@ def measure(documents: Documents, numbers: np.ndarray, layout: Layout) -> Sizes:
         sizes = np.minimum(np.repeat(sizes, counts) - within * tokens, tokens)
         slots = np.repeat(slots, counts)
         if table is not None:
-            places = chunks.ranges(first[pictured], counts[pictured])
+            places = ragged.ranges(first[pictured], counts[pictured])
             sizes[places] = table.sums[:, POSITIONS]
             slots[places] = table.sums[:, SLOTS]
     row_of = packing.best_fit(sizes, slots, layout.row_tokens, layout.max_images)
-    return Sizes(int(row_of.max()) + 1, chunks.stats(found))
+    return Sizes(int(row_of.max()) + 1, totals.stats(found))
 
 
 def _table(documents: Documents, numbers: np.ndarray, layout: Layout) -> Chunks:
@@ -105,7 +106,7 @@ def _table(documents: Documents, numbers: np.ndarray, layout: Layout) -> Chunks:
     found = _totals(documents, numbers)
     sums = np.empty((len(numbers), len(STATS)), np.int32)
     for column, name in enumerate(STATS):
-        if name in (chunks.TOTALS.names or ()):
+        if name in (TOTALS.names or ()):
             sums[:, column] = found[name]
     sums[:, STATS.index("documents")] = 1
     text = found["positions"] - found["image_tokens"] - 1
@@ -121,7 +122,7 @@ def _table(documents: Documents, numbers: np.ndarray, layout: Layout) -> Chunks:
         document = np.repeat(document, counts)
         start, stop, sums = (np.repeat(x, counts, axis=0) for x in (start, stop, sums))
         start[places], stop[places], sums[places] = cut.start, cut.stop, cut.sums
-    return Chunks(chunks.sums_before(counts), document, start, stop, sums)
+    return Chunks(ragged.sums_before(counts), document, start, stop, sums)
 
 
 def _totals(documents: Documents, numbers: np.ndarray) -> np.ndarray:
@@ -136,7 +137,7 @@ def _large(found: np.ndarray, layout: Layout) -> np.ndarray:
 
 
 def _cut(documents: Documents, numbers: np.ndarray, layout: Layout) -> Chunks:
-    return chunks.chunk(chunks.take(documents, numbers), layout, numbers)
+    return chunks.chunk(index_columns.take(documents, numbers), layout, numbers)
 
 
 def _places(
@@ -145,7 +146,7 @@ def _places(
     """Chunks of each document, and where those of the large ones stand."""
     counts = np.ones(count, np.int64)
     counts[large] = np.diff(table.first)
-    return counts, chunks.ranges((np.cumsum(counts) - counts)[large], counts[large])
+    return counts, ragged.ranges((np.cumsum(counts) - counts)[large], counts[large])
 
 
 def _shuffled(count: int, key: str) -> np.ndarray:

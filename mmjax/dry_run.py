@@ -12,7 +12,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from data_pipelines import pipeline as pipelines
 from data_pipelines import read_ahead
-from data_pipelines.pipeline import Pipeline
+from data_pipelines.batches import Pipeline
 from data_pipelines.plan import SourcePlan
 from mmjax import config as config_lib
 from mmjax import flops, inventory, metrics, sharding, step, validation
@@ -185,11 +185,14 @@ def _flops(
     model, works = config.model, {}
     if opened is None:
         works["one image"] = flops.Work(1, 0, 0)
-        full = flops.work(0, [config.data.row_tokens])
+        full = flops.work(0, [config.data.row_tokens], model.decoder.window)
         works[f"one row of {config.data.row_tokens} positions, one document"] = full
     else:
         batches = min(BATCHES, config.steps)
-        planned = [flops.planned(opened.plan.rows_of(n)) for n in range(batches)]
+        planned = [
+            flops.planned(opened.plan.rows_of(n), model.decoder.window)
+            for n in range(batches)
+        ]
         mean = flops.Work(*(sum(column) / batches for column in zip(*planned)))
         works[f"mean of the first {batches} batches, exact"] = mean
     for name, work in works.items():

@@ -44,27 +44,35 @@ PEAKS = {
 
 
 class Work(NamedTuple):
-    """What a step computes on; the last two are exact where lengths are known."""
+    """What a step computes on; all but the first are exact where lengths are known."""
 
     images: float  # real ones
     positions: float  # that hold a document's token
     pairs: float  # (query, key) of causal attention, summed over chunks
+    local_pairs: float = math.nan  # those of them that layers with a window see
 
 
-def work(images: float, lengths: Iterable[int]) -> Work:
-    """The work of documents (or parts of split ones) of these lengths in positions."""
+def work(images: float, lengths: Iterable[int], window: int = 0) -> Work:
+    """The work of documents (or parts of split ones) of these lengths in positions.
+
+    `window` is the decoder's.
+    """
     lengths = list(lengths)
-    return Work(images, sum(lengths), sum(n * (n + 1) // 2 for n in lengths))
+    pairs = sum(n * (n + 1) // 2 for n in lengths)
+    # Of n places all but the first `window` miss what lies before their window.
+    beyond = (max(n - window, 0) for n in lengths) if window else ()
+    unseen = sum(n * (n + 1) // 2 for n in beyond)
+    return Work(images, sum(lengths), pairs, pairs - unseen)
 
 
-def planned(groups: Iterable[Iterable[Any]]) -> Work:
+def planned(groups: Iterable[Iterable[Any]], window: int = 0) -> Work:
     """The exact work of a batch as planned: groups of rows of chunks.
 
     A row has `row.slots` images and `row.chunks` with `start` and `stop`.
     """
     rows = [planned.row for group in groups for planned in group]
     lengths = [chunk.stop - chunk.start for row in rows for chunk in row.chunks]
-    return work(sum(row.slots for row in rows), lengths)
+    return work(sum(row.slots for row in rows), lengths, window)
 
 
 class Product(NamedTuple):
@@ -197,11 +205,13 @@ def _layers(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Prod
     queries, keys = layers * size * decoder.heads, layers * size * decoder.kv_heads
     mlp = layers * decoder.width * decoder.mlp_width
     inner, folder = decoder.heads * decoder.head_size, f"decoder/{stack.folder}"
+    local = config_lib.is_local(decoder, stack.place)
+    pairs = work.local_pairs if local else work.pairs
     return [
         *_kernels(name, f"{folder}/attention query out", queries, positions, UP),
         *_kernels(name, f"{folder}/attention key value", keys, positions, UP),
         *_kernels(name, f"{folder}/mlp gate up down", mlp, positions, UP),
-        Product("attention", 4 * work.pairs * layers * inner, "", UP),
+        Product("attention", 4 * pairs * layers * inner, "", UP),
     ]
 
 

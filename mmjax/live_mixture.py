@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from data_pipelines import limits, pools, replanning
+from data_pipelines import capacity, limits, replanning
 from mmjax import mixture_files, run_setup, schedule, validation
 from mmjax.mixture_files import Request
 from mmjax.run_setup import Run
@@ -156,6 +156,6 @@ def _taken(decided: Decision) -> dict[str, Any]:
         "outcome": "taken",
         "step": decided.change.step,
         "weights": list(decided.change.weights),
-        "planned": pools.planned(decided.run.config),
+        "planned": capacity.planned(decided.run.config),
         "capacity": decided.run.train.pipeline.capacity,
     }

@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 import mmjax
 from data_pipelines import faults, limits
 from data_pipelines import pipeline as pipelines
-from data_pipelines.pipeline import Pipeline
+from data_pipelines.batches import Pipeline
 from data_pipelines.prepare import sample_world
 from mmjax import config as config_lib
 from mmjax import flops, journal, metrics, optim, processes, sharding, step, validation
@@ -141,7 +141,7 @@ def cost(run: Run, number: int, waited: float) -> journal.Cost:
     FLOPs are exact: of the images and the lengths of chunks that were planned.
     """
     plan = run.train.pipeline.plan
-    work = flops.planned(plan.rows_of(number))
+    work = flops.planned(plan.rows_of(number), run.config.model.decoder.window)
     spent = flops.step(run.config.model, work, run.trainable)
     counts = by_source(plan.step_counts(number), run.sources)
     return journal.Cost(waited, sum(spent.values()), counts, _faults(run, number))

@@ -7,7 +7,7 @@ from array_record.python import array_record_module
 
 from data_pipelines import records, shards
 from data_pipelines.records import Document, Image, Text
-from data_pipelines.shards import ShardReader
+from data_pipelines.shard_reader import ShardReader
 
 
 def harm(folder: pathlib.Path, wounds: dict[int, str]) -> None:

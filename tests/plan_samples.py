@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_pipelines import plan, pools
-from data_pipelines.chunks import Documents
+from data_pipelines.index_columns import Documents
 from data_pipelines.plan import SourcePlan
 from mmjax import config as config_lib
 from mmjax.config import Config

@@ -4,6 +4,7 @@ import functools
 import io
 import pathlib
 import sys
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +71,12 @@ def make(root: pathlib.Path) -> World:
         shards.write(root / folder, documents, 3)
         index.build(root / folder, words)
     return World(str(root), folders, words)
+
+
+def equal(one: Iterable[np.ndarray], two: Iterable[np.ndarray]) -> bool:
+    """Whether batches are the same, byte for byte."""
+    pairs = zip(one, two, strict=True)
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
 
 def _documents(seed: int, scale: int) -> dict[str, list[Document]]:

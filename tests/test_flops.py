@@ -68,7 +68,7 @@ def traced(model, frozen=()):
     fixed = {path: paths[path] for path in still}
     step = jax.make_jaxpr(jax.value_and_grad(loss))(trainable, fixed)
     # The unmasked reference multiplies all pairs of a row.
-    done = flops.Work(slots, rows * tokens, rows * tokens * tokens)
+    done = flops.Work(slots, rows * tokens, *[rows * tokens * tokens] * 2)
     return count(step.jaxpr), flops.step(model, done, set(trainable))
 
 
@@ -93,6 +93,12 @@ def count(jaxpr):
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_trained_step_counts_exactly_its_matrix_products(kind, tied):
     seen, counted = traced(tiny(kind, tied_embeddings=tied))
+    assert sum(counted.values()) == seen
+
+
+def test_options_of_the_decoder_add_no_matrix_products():
+    options = {"qkv_bias": True, "qk_norm": True, "post_norms": True}
+    seen, counted = traced(tiny(window=4, global_every=2, **options))
     assert sum(counted.values()) == seen
 
 
@@ -147,6 +153,27 @@ def test_attention_counts_pairs_inside_documents():
     assert one.positions == two.positions
     assert one.pairs == sum(1 for query in range(8) for key in range(8) if key <= query)
     assert two.pairs == 20
+
+
+@pytest.mark.parametrize("window", [1, 3, 8, 20])
+def test_a_window_counts_the_pairs_inside_it(window):
+    work = flops.work(0, [8, 2], window)
+    seen = [q - k < window for n in (8, 2) for q in range(n) for k in range(q + 1)]
+    assert work.local_pairs == sum(seen)
+    assert work.pairs == len(seen)
+
+
+def test_only_local_layers_attend_to_less():
+    lengths, window = [32, 5], 4
+    whole = flops.step(tiny(), flops.work(0, lengths), everything(tiny()))
+    done = flops.work(0, lengths, window)
+    share = done.local_pairs / done.pairs
+    for every, local in (0, 2), (2, 1):  # local ones of the two layers
+        model = tiny(window=window, global_every=every)
+        found = flops.step(model, done, everything(model))
+        expected = dict(whole)
+        expected["attention"] *= (local * share + 2 - local) / 2
+        assert found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 
-import jax
 import live_run
 import numpy as np
 import pytest
@@ -17,10 +16,8 @@ import synthetic
 import tiny_run
 from live_run import FIRST, STEPS, make_config
 
-from data_pipelines.prepare import sample_world
 from mmjax import (
     live_mixture,
-    metrics,
     mixture_files,
     resuming,
     run_setup,
@@ -33,43 +30,23 @@ from mmjax.mixture_files import Request
 
 HERE = pathlib.Path(__file__).parent
 WEIGHTS = (1, 2, 7)
-CLOCKED = ("seconds_per_step", "data_wait_share")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _compile_once(tmp_path_factory):
-    """Several runs of one config: the second and later ones find the step compiled."""
-    old = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    with synthetic.quick_compilation():
+    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
         yield
-    jax.config.update("jax_compilation_cache_dir", old)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("world")
-    sample_world.ensure(root, tiny_run.spec(), progress=False)
-    return root
+    return tiny_run.make_world(tmp_path_factory.mktemp("world"))
 
 
 def scheduled(world, *changes):
     """The config that has had the changes in its schedule from the beginning."""
     parts = tuple(WeightChange(step, weights) for step, weights in changes)
     return make_config(world, mixture=Mixture((45, 45, 10), parts))
-
-
-def records(workdir):
-    """The records of a run without what a clock decides."""
-    return [
-        {
-            name: value
-            for name, value in line.items()
-            if name not in CLOCKED and not name.endswith("_per_second")
-        }
-        for line in metrics.read_lines(workdir / "metrics.jsonl")
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +69,7 @@ def test_a_live_change_gives_the_run_whose_config_had_it_from_the_beginning(
     with live_run.watched(actions) as batches:
         train.train(make_config(world), tmp_path)
     assert batches == whole[1]
-    assert records(tmp_path) == records(whole[0])
+    assert tiny_run.records(tmp_path) == tiny_run.records(whole[0])
     shown = capsys.readouterr().out
     assert "refused: weights (1, 1): needs one a source" in shown
     assert f"interleaved 20.0 %, text 70.0 %) from step {FIRST} on" in shown
@@ -132,7 +109,7 @@ def test_a_run_killed_after_a_live_change_repeats_it_bit_for_bit(
     assert min(seen) == 3
     batches |= seen
     assert batches == whole[1]
-    assert records(tmp_path) == records(whole[0])
+    assert tiny_run.records(tmp_path) == tiny_run.records(whole[0])
     assert len(mixture_files.lines(tmp_path / mixture_files.REQUESTS)) == 1
 
 
@@ -295,7 +272,9 @@ def test_two_processes_agree_on_a_live_change(world, whole, tmp_path):
     first, second = (json.loads(text.splitlines()[-1]) for text, _ in output)
     assert first["schedule"] == second["schedule"]
     assert first["schedule"] == [[0, [45, 45, 10]], [FIRST, list(WEIGHTS)]]
-    for mine, theirs in zip(records(tmp_path), records(whole[0]), strict=True):
+    for mine, theirs in zip(
+        tiny_run.records(tmp_path), tiny_run.records(whole[0]), strict=True
+    ):
         for name, value in theirs.items():
             assert mine[name] == pytest.approx(value, rel=1e-4), name
         assert {n: v for n, v in mine.items() if n.startswith("delivered")} == {

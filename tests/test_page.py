@@ -1,18 +1,14 @@
 import base64
-import html.parser
 import io
-import pathlib
 import re
-import shutil
-import subprocess
 
+import html_pages
 import pytest
 from PIL import Image
 
 from mmjax import page
 
 KINDS = {"colour": 0.95, "yes_no": 0.7, "cloze": 0.8}
-VOID = {"meta", "img", "br", "hr", "link"}
 
 
 def picture(width: int = 64, height: int = 64) -> bytes:
@@ -84,41 +80,9 @@ def rendered(**changes) -> str:
     return page.render(**inputs | changes)
 
 
-class Reader(html.parser.HTMLParser):
-    """Collects tags, attributes and text; fails on tags that don't match."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.text = [], [], [], ""
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def read(text: str) -> Reader:
-    reader = Reader()
-    reader.feed(text)
-    reader.close()
-    assert reader.open == []
-    return reader
-
-
 def test_the_page_is_well_formed_and_asks_for_nothing_from_outside():
     text = rendered()
-    reader = read(text)
+    reader = html_pages.read(text)
     loaded = [v for k, v in reader.attributes if k in ("src", "href")]
     assert loaded
     assert all(value.startswith(("data:image/", "#")) for value in loaded)
@@ -129,7 +93,7 @@ def test_the_page_is_well_formed_and_asks_for_nothing_from_outside():
 
 def test_text_of_models_documents_and_configs_is_never_markup():
     evil = "<script>alert(1)</script>"
-    reader = read(
+    reader = html_pages.read(
         rendered(
             name=evil,
             samples=[{"image": picture(), "caption": evil, "reference": evil}],
@@ -142,7 +106,7 @@ def test_text_of_models_documents_and_configs_is_never_markup():
 
 
 def test_every_figure_of_a_question_stands_beside_its_baseline():
-    text = "".join(read(rendered()).text.split())
+    text = "".join(html_pages.read(rendered()).text.split())
     assert "colouraccuracy95.0%mostcommon30.0%exchanged20.0%questions200" in text
     assert "yesnoaccuracy70.0%mostcommon30.0%exchanged50.0%questions200" in text
 
@@ -154,7 +118,7 @@ def test_a_run_that_measured_nothing_still_has_a_page():
         ("loss", "mfu", "tokens_per_second", "images_per_second", "flops_per_second",
          "pool_fill", "token_fill", "data_wait_share")
     )  # fmt: skip
-    reader = read(rendered(summary=bare, records=[], excess={}, samples=[]))
+    reader = html_pages.read(rendered(summary=bare, records=[], excess={}, samples=[]))
     assert "svg" not in reader.tags
     assert "Questions" not in reader.text
     assert "2.49M parameters" in " ".join(reader.text.split())
@@ -199,30 +163,9 @@ def test_configs_are_listed_leaf_by_leaf():
     ]  # fmt: skip
 
 
-MEASURE = """<!doctype html><iframe src="report.html" width="{width}" height="900">
-</iframe><script>onload = () => {{ const root = document.querySelector("iframe")
-.contentDocument.documentElement; document.body.textContent = "overflow " +
-(root.scrollWidth - root.clientWidth) + " height " + root.scrollHeight; }}</script>"""
-
-
 @pytest.mark.extra
 @pytest.mark.parametrize("width", [360, 900, 1280])
 def test_a_browser_shows_the_page_without_scrolling_sideways(width, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("needs chromium")
-    pathlib.Path(tmp_path / "report.html").write_text(rendered(name="a-name" * 12))
-    outer = tmp_path / "outer.html"
-    outer.write_text(MEASURE.format(width=width))
-    done = subprocess.run(
-        [
-            browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            "--allow-file-access-from-files", f"--user-data-dir={tmp_path}/profile",
-            "--virtual-time-budget=3000", f"file://{outer}",
-        ],
-        capture_output=True, text=True, timeout=100, check=True,
-    )  # fmt: skip
-    found = re.search(r"overflow (-?\d+) height (\d+)", done.stdout)
-    assert found, done.stdout[-500:]
-    assert int(found[1]) <= 0
-    assert int(found[2]) > 1500
+    beyond, height = html_pages.shown(rendered(name="a-name" * 12), width, tmp_path)
+    assert beyond <= 0
+    assert height > 1500

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import pathlib
 import re
@@ -60,6 +61,12 @@ def every_config() -> dict[str, config_lib.Config]:
         configs[kind] = synthetic.config()
         configs[kind].model.connector.kind = kind
         configs[kind].model.connector.tokens = 4
+    configs["optional"] = synthetic.config()
+    configs["optional"].model.decoder = dataclasses.replace(
+        configs["optional"].model.decoder,
+        layers=5, window=4, global_every=2, qkv_bias=True, qk_norm=True,
+        post_norms=True,
+    )  # fmt: skip
     configs["two encoders"] = two_encoders()
     for kind in config_lib.OBJECTIVES:
         configs[kind] = synthetic.config()

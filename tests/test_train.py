@@ -19,30 +19,21 @@ import tiny_run
 from tiny_run import ROWS, STEPS, make_config
 
 from data_pipelines.prepare import sample_world
-from mmjax import checkpoint, metrics, optim, sharding, step, train
+from mmjax import checkpoint, optim, sharding, step, train
 from mmjax.models import vlm
 
 ROOT = pathlib.Path(__file__).parent.parent
-CLOCKED = ("seconds_per_step", "data_wait_share")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _compile_once(tmp_path_factory):
-    """Several runs of one config: the second and later ones find the step compiled."""
-    old = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    with synthetic.quick_compilation():
+    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
         yield
-    jax.config.update("jax_compilation_cache_dir", old)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A folder with a tiny sample world."""
-    root = tmp_path_factory.mktemp("world")
-    sample_world.ensure(root, tiny_run.spec(), progress=False)
-    return root
+    return tiny_run.make_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +51,8 @@ def weights(workdir, made):
     return optim.flatten(checkpoint.load_weights(str(workdir), shapes))
 
 
-def records(workdir):
-    """The records of a run without what a clock decides."""
-    lines = metrics.read_lines(workdir / "metrics.jsonl")
-    return [
-        {
-            name: value
-            for name, value in line.items()
-            if name not in CLOCKED and not name.endswith("_per_second")
-        }
-        for line in lines
-    ]
-
-
 def test_a_run_leaves_curves_checkpoints_summary_and_report(finished):
-    lines = records(finished)
+    lines = tiny_run.records(finished)
     assert [line["step"] for line in lines] == [2, 3, 4, 6]
     assert {"heldout_loss/captions", "loss/text", "delivered/text/rows"} <= set(
         lines[-1]
@@ -106,7 +84,7 @@ def test_an_interrupted_run_becomes_bit_for_bit_the_uninterrupted_one(
     assert not (tmp_path / "report.html").exists()
     train.train(make_config(world), tmp_path)
     assert "resumed at step 2 of 6" in capsys.readouterr().out
-    assert records(tmp_path) == records(finished)
+    assert tiny_run.records(tmp_path) == tiny_run.records(finished)
     one, other = (weights(w, make_config(world)) for w in (finished, tmp_path))
     assert one.keys() == other.keys()
     for path, leaf in one.items():
@@ -128,12 +106,12 @@ def test_bad_records_are_borne_told_and_the_same_after_a_resume(
     assert "| bad documents " in capsys.readouterr().out
     summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
     count = summary["faults"]["captions"]["mismatch"]
-    assert records(tmp_path / "whole")[-1]["faults"] == count > 0
+    assert tiny_run.records(tmp_path / "whole")[-1]["faults"] == count > 0
     page = (tmp_path / "whole" / "report.html").read_text()
     assert "Bad documents" in page
     train.train(dataclasses.replace(made, max_hours=1e-9), tmp_path / "parts")
     train.train(made, tmp_path / "parts")
-    assert records(tmp_path / "parts") == records(tmp_path / "whole")
+    assert tiny_run.records(tmp_path / "parts") == tiny_run.records(tmp_path / "whole")
 
 
 def command(workdir, world, *flags):
@@ -162,7 +140,7 @@ def test_the_quickstart_resumes_bit_for_bit(tmp_path):
     for _ in range(3):
         assert "stopped after" in command(parts, world, "--config.max_hours=1e-9")
     assert "resumed at step 3 of 4" in command(parts, world)
-    assert records(parts) == records(whole)
+    assert tiny_run.records(parts) == tiny_run.records(whole)
 
 
 def test_a_signal_ends_a_run_with_a_checkpoint(world, tmp_path, capsys):
@@ -186,7 +164,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(world, tmp_path, capsys):
 
 
 def test_a_finished_run_only_makes_what_is_missing(world, finished, capsys):
-    before = records(finished)
+    before = tiny_run.records(finished)
     train.train(make_config(world), finished)
     assert "all 6 steps are done" in capsys.readouterr().out
     summary = json.loads((finished / "summary.json").read_text())
@@ -196,7 +174,7 @@ def test_a_finished_run_only_makes_what_is_missing(world, finished, capsys):
     again = json.loads((finished / "summary.json").read_text())
     for name in ("heldout_loss", "accuracy", "delivered", "loss", "tokens_per_second"):
         assert again[name] == summary[name]
-    assert records(finished) == before
+    assert tiny_run.records(finished) == before
 
 
 @pytest.mark.parametrize(

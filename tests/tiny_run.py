@@ -1,10 +1,14 @@
 """A run small enough for tests: a tiny sample world and a config that trains on it."""
 
 import dataclasses
+import pathlib
+from typing import Any
 
-from mmjax import config
+from data_pipelines.prepare import sample_world
+from mmjax import config, metrics
 from mmjax.config import Config
 
+CLOCKED = ("seconds_per_step", "data_wait_share")
 STEPS = 6
 ROWS = 8  # of a batch
 
@@ -15,6 +19,24 @@ def spec() -> config.SampleWorld:
         enabled=True, captions=80, interleaved=40, texts=40, heldout=8, questions=2,
         image_size=16, vocab_size=400,
     )  # fmt: skip
+
+
+def make_world(root: pathlib.Path) -> pathlib.Path:
+    """The folder, with a tiny sample world in it."""
+    sample_world.ensure(root, spec(), progress=False)
+    return root
+
+
+def records(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The records of a run without what a clock decides."""
+    return [
+        {
+            name: value
+            for name, value in line.items()
+            if name not in CLOCKED and not name.endswith("_per_second")
+        }
+        for line in metrics.read_lines(workdir / "metrics.jsonl")
+    ]
 
 
 def make_config(root, **changes) -> Config:

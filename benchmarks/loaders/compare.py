@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import tqdm
 
+from benchmarks import memory
 from benchmarks.loaders.base import Loader, Photo, Setup
 from benchmarks.loaders.worker import Job
 
@@ -85,7 +86,7 @@ def table(photos: Iterable[Photo], setup: Setup, rounds: int) -> Iterator[str]:
             loader.write(known, own)
     found: dict[str, list[Result]] = {name: [] for name in ready}
     turns = [n for k in range(rounds) for n in _turned(list(ready), k)]
-    for name in tqdm.tqdm(turns, desc="loaders", delay=5):
+    for name in tqdm.tqdm(turns, desc="loaders", delay=5, disable=None):
         found[name].append(_measure(name, ready[name], min(rounds, _STARTS)))
     yield "| loader | images/s | tokens/s | first batch, s | resume, s | MB | state |"
     yield "|---|---|---|---|---|---|---|"
@@ -137,7 +138,7 @@ def _process(job: Job) -> tuple[dict[str, Any], int]:
     )  # fmt: skip
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(map(_pss, _family(process.pid))))
+        peak = max(peak, sum(map(memory.pss, _family(process.pid))))
         time.sleep(_LOOK_EVERY)
     output, errors = process.communicate()
     if process.returncode:
@@ -155,15 +156,6 @@ def _family(pid: int) -> Iterator[int]:
             continue
         for child in children:
             yield from _family(int(child))
-
-
-def _pss(pid: int) -> int:
-    """Bytes of a process, shared pages shared out; 0 if it has ended."""
-    try:
-        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(x.split()[1]) for x in lines if x.startswith("Pss:")) * 1024
 
 
 def _line(name: str, results: list[Result], note: str) -> str:

@@ -23,11 +23,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import tqdm
 from absl import flags
 from absl.flags import FlagValues
 
-from data_pipelines import pipeline
+from data_pipelines import bars, pipeline
+from data_pipelines.batches import Pipeline
 from data_pipelines.inspect import (
     bench,
     command_line,
@@ -41,7 +41,6 @@ from data_pipelines.inspect import (
     stats_page,
     stats_text,
 )  # fmt: skip
-from data_pipelines.pipeline import Pipeline
 from data_pipelines.prepare import sample_world
 from mmjax.config import Config
 
@@ -132,7 +131,7 @@ def _lint(values: FlagValues) -> int:
     words = folders.open_tokenizer(values.root, values.tokenizer)
     every, count = 1 if values.all else EVERY, 0
     for line in lint.problems(values.root, words, every, values.workers):
-        tqdm.tqdm.write(line)  # above the progress bar
+        bars.above(line)  # above the progress bar
         count += 1
     verdict = f"problems: {count:,}" if count else "no problems"
     print(f"{len(names)} folders: {verdict}", file=sys.stderr)

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from data_pipelines.batches import Pipeline
 from data_pipelines.inspect import tables
-from data_pipelines.pipeline import Pipeline
 from data_pipelines.records import Image
 from mmjax.config import Config
 

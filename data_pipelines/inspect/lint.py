@@ -12,9 +12,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import tqdm
-
-from data_pipelines import shards, tokenizer
+from data_pipelines import bars, shards, tokenizer
 from data_pipelines.inspect import folders, lint_records
 from data_pipelines.tokenizer import Tokenizer
 
@@ -73,7 +71,7 @@ def _each(
 ) -> Iterator[list[str]]:
     """The results of the tasks in order, under a progress bar of bytes."""
     total = sum(task.info["bytes"] for task in tasks)
-    with tqdm.tqdm(total=total, desc="lint", unit="B", unit_scale=True) as bar:
+    with bars.bar(total=total, desc="lint", unit="B", unit_scale=True) as bar:
         if workers <= 1 or len(tasks) <= 1:
             for task in tasks:
                 yield work(task)

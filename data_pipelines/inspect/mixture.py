@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from data_pipelines.chunks import STATS
+from data_pipelines.batches import Pipeline
+from data_pipelines.index_columns import STATS
 from data_pipelines.inspect import tables
-from data_pipelines.pipeline import Pipeline
 from mmjax.config import Config
 
 # More passes over the same data begin to be worth less than new data (Muennighoff et

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.pipeline import Pipeline
+from data_pipelines.batches import Pipeline
 from data_pipelines.tokenizer import Tokenizer, piece
 from mmjax.batch import NO_IMAGE, PAD_SEGMENT, Batch
 from mmjax.config import Config

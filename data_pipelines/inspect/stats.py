@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tqdm
 
-from data_pipelines import index, records
+from data_pipelines import bars, index, records
 from data_pipelines.inspect import folders, histograms
 from data_pipelines.inspect.histograms import Histogram
 from data_pipelines.records import Image
-from data_pipelines.shards import ShardReader
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.tokenizer import Tokenizer
 
 _BAR_AFTER = 5.0  # seconds
@@ -75,7 +74,7 @@ def measure(root: str, name: str, tokenizer: Tokenizer, limit: int) -> Folder:
     reader = ShardReader(pathlib.Path(root) / name)
     sizes = read_sizes(reader.directory, reader.manifest, tokenizer)
     numbers = folders.sample(len(reader), limit).tolist()
-    bar = tqdm.tqdm(numbers, f"reading {name}", delay=_BAR_AFTER, unit="document")
+    bar = bars.bar(numbers, f"reading {name}", delay=_BAR_AFTER, unit="document")
     return Folder(name, reader.manifest, sizes, _contents(reader, bar))
 
 

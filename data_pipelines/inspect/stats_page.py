@@ -8,7 +8,7 @@ from data_pipelines.inspect import folders, pages, stats, stats_text
 from data_pipelines.inspect.histograms import Histogram
 from data_pipelines.inspect.stats import Folder
 from data_pipelines.records import Document, Image, Segment
-from data_pipelines.shards import ShardReader
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.tokenizer import Tokenizer
 
 EXAMPLES = 4  # documents of a folder

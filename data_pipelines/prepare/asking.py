@@ -9,8 +9,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import tqdm
-
+from data_pipelines import bars
 from data_pipelines.prepare import chat
 from data_pipelines.prepare.answers import Journal
 from data_pipelines.prepare.chat import Endpoint, Failure, Later
@@ -85,7 +84,7 @@ def ask_all(
     running: set[concurrent.futures.Future[None]] = set()
     with (
         concurrent.futures.ThreadPoolExecutor(manner.concurrency) as pool,
-        tqdm.tqdm(total=total, desc="captions", unit="") as bar,
+        bars.bar(total=total, desc="captions", unit="") as bar,
     ):
         try:
             for question in questions:
@@ -107,7 +106,7 @@ def ask_all(
 
 
 def _collect(
-    running: set[concurrent.futures.Future[None]], tally: Tally, bar: tqdm.tqdm
+    running: set[concurrent.futures.Future[None]], tally: Tally, bar: bars.Bar
 ) -> set[concurrent.futures.Future[None]]:
     """Waits for at least one question and counts it; those that are still open."""
     first = concurrent.futures.FIRST_COMPLETED

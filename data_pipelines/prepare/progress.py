@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import tqdm
+from data_pipelines import bars
 
 _EVERY = 0.5  # seconds
 _REST = 20  # times as long as looking took: folders may be large, and far away
@@ -31,7 +31,7 @@ def of_files(
     The bytes in all `growing` folders tell that few large files get on.
     """
     done, shown = threading.Event(), sys.stderr.isatty()
-    with tqdm.tqdm(total=total, desc=title, unit=" parts", disable=not shown) as bar:
+    with bars.bar(total=total, desc=title, unit=" parts", disable=not shown) as bar:
 
         def look() -> tuple[int, str]:
             count = min(total, counted(folder, ending))

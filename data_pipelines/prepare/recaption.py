@@ -12,13 +12,14 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from data_pipelines import records, shards, tokenizer
+from data_pipelines import records, tokenizer
 from data_pipelines.prepare import answers, asking, chat, rewording
 from data_pipelines.prepare.answers import Journal
 from data_pipelines.prepare.asking import Manner, Question, Tally
 from data_pipelines.prepare.chat import Endpoint
 from data_pipelines.prepare.recipe import SPLITS
 from data_pipelines.records import Document, Image, Text
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.tokenizer import Tokenizer
 
 CAPTION = "{caption}"  # where the alternative text stands in a prompt
@@ -56,7 +57,7 @@ def recaption(request: Request, say: Callable[[str], None] = print) -> str:
     endpoint = chat.check(request.endpoint)
     root = pathlib.Path(request.output)
     folder = root / request.corpus / SPLITS[0]
-    reader = shards.ShardReader(folder)
+    reader = ShardReader(folder)
     words = _tokenizer(request, folder)
     name = answers.name(request.corpus, endpoint.model, request.prompt)
     with _disk(root), Journal(root / name) as journal:
@@ -97,7 +98,7 @@ def _tokenizer(request: Request, folder: pathlib.Path) -> Tokenizer:
     return words
 
 
-def _questions(request: Request, reader: shards.ShardReader) -> Iterator[Question]:
+def _questions(request: Request, reader: ShardReader) -> Iterator[Question]:
     """One for each caption, in record order; ValueError where there are none."""
     found = 0
     for number in range(len(reader)):

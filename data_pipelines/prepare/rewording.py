@@ -13,6 +13,7 @@ from typing import Any
 
 from data_pipelines import index, records, shards
 from data_pipelines.records import Document, Image, Text
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.tokenizer import Tokenizer
 
 _BESIDE = ".rewording"  # the folder inside of the folder that the new one grows in
@@ -43,7 +44,7 @@ def reword(
     beside = folder / _BESIDE
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
-    reader = shards.ShardReader(folder)
+    reader = ShardReader(folder)
     infos, start, count = [], 0, 0
     for number, info in enumerate(old["shards"]):
         stop = start + info["records"]
@@ -58,7 +59,7 @@ def reword(
 
 
 def _shard(
-    reader: shards.ShardReader,
+    reader: ShardReader,
     numbers: range,
     number: int,
     beside: pathlib.Path,

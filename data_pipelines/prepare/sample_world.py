@@ -19,9 +19,7 @@ import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import tqdm
-
-from data_pipelines import index, machine, records, shards, tokenizer
+from data_pipelines import bars, index, machine, records, shards, tokenizer
 from data_pipelines.prepare import documents
 from data_pipelines.records import Text
 from mmjax.config import SampleWorld
@@ -135,9 +133,9 @@ def _write_corpora(root: pathlib.Path, spec: SampleWorld, progress: bool) -> Non
     total = sum(task.stop - task.start for tasks in plan.values() for task in tasks)
     texts: list[str] = []
     with (
-        tqdm.tqdm(
+        bars.bar(
             total=total, desc="making the sample world", unit=" documents",
-            disable=not progress,
+            disable=None if progress else True,
         ) as bar,
         _workers(total) as run,
     ):  # fmt: skip

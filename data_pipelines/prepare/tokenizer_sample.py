@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import records, shards
+from data_pipelines import records
 from data_pipelines.records import Document, Text
+from data_pipelines.shard_reader import ShardReader
 
 # Of a mixture. At 50 characters a document, to draw so many takes 200 MB of memory.
 MAX_CHARACTERS = 200_000_000
@@ -68,14 +69,12 @@ def texts(
     """
     if not weights:
         for folder in folders.values():
-            reader = shards.ShardReader(folder)
+            reader = ShardReader(folder)
             for number in range(len(reader)):
                 yield from _texts(reader.document(number))
         return
     readers = {
-        name: shards.ShardReader(folders[name])
-        for name in sorted(weights)
-        if weights[name]
+        name: ShardReader(folders[name]) for name in sorted(weights) if weights[name]
     }
     there = {name: r.manifest["characters"] for name, r in readers.items()}
     for name, budget in budgets(there, weights, limit).items():
@@ -94,7 +93,7 @@ def budgets(
     return {name: whole * weights[name] // total for name in there}
 
 
-def _sample(reader: shards.ShardReader, budget: int) -> Iterator[str]:
+def _sample(reader: ShardReader, budget: int) -> Iterator[str]:
     """Texts of the documents whose hashes are lowest, `budget` characters of them."""
     drawn = _enough(reader, budget)
     before = np.cumsum(drawn.characters) - drawn.characters
@@ -106,7 +105,7 @@ def _sample(reader: shards.ShardReader, budget: int) -> Iterator[str]:
                 return
 
 
-def _enough(reader: shards.ShardReader, budget: int) -> _Drawn:
+def _enough(reader: ShardReader, budget: int) -> _Drawn:
     """About twice as many documents as are needed, those whose hashes are lowest."""
     share = max(2 * budget / reader.manifest["characters"], _AT_LEAST / len(reader))
     while True:
@@ -116,7 +115,7 @@ def _enough(reader: shards.ShardReader, budget: int) -> _Drawn:
         share *= 2  # some documents are far longer than others
 
 
-def _draw(reader: shards.ShardReader, share: float) -> _Drawn:
+def _draw(reader: ShardReader, share: float) -> _Drawn:
     """About this share of the documents, sorted by their hashes."""
     below = min(int(share * _HASHES), _HASHES)
     keys, numbers, characters = (array.array(code) for code in "Qqq")

@@ -7,7 +7,8 @@ import pytest
 import small_world
 
 from benchmarks.loaders import base, compare, rows
-from data_pipelines import pipeline, shards
+from data_pipelines import pipeline
+from data_pipelines.shard_reader import ShardReader
 from mmjax.config import Mixture, Source
 
 OPTIONAL = [
@@ -34,7 +35,7 @@ def photo(document):
 
 
 def photos(world):
-    reader = shards.ShardReader(f"{world.root}/captions/train")
+    reader = ShardReader(f"{world.root}/captions/train")
     return [photo(reader.document(number)) for number in range(len(reader))]
 
 

@@ -19,11 +19,6 @@ REASON_OF = {"fewer": "mismatch", "empty": "not_a_record"}
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
 def clean(world):
     """Batches of the undamaged corpus, and the documents in them."""
     opened = pipeline.open(world.config())
@@ -80,10 +75,6 @@ def expected(batch, places, wounds, pad):
     return out, counts
 
 
-def equal(one, two):
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(one, two))
-
-
 @pytest.mark.parametrize(
     ("seed", "reading"),
     [
@@ -107,7 +98,7 @@ def test_only_bad_documents_change_and_they_keep_their_places(
     for step, (batch, before, places) in enumerate(zip(found, *clean)):
         assert opened.documents_of(step) == places
         wanted, counts = expected(before, places, wounds, pad)
-        assert equal(batch, wanted)
+        assert small_world.equal(batch, wanted)
         counts = {name: reasons for name, reasons in counts.items() if reasons}
         assert opened.faults_of(step) == counts
         for name, reasons in counts.items():
@@ -133,7 +124,7 @@ def test_it_is_so_whatever_the_weights_are_shares_of(world, tmp_path, unit):
     ):
         places = before.documents_of(step)
         wanted, counts = expected(clean, places, wounds, after.tokenizer.pad)
-        assert equal(found, wanted)
+        assert small_world.equal(found, wanted)
         assert after.faults_of(step) == {n: c for n, c in counts.items() if c}
 
 
@@ -151,7 +142,7 @@ def test_shares_agree_on_what_is_bad(world, clean, tmp_path):
         share = Share((0, 2), (r, r + 1), slots)
         for part, batch in zip(opened.batches(0, 3, share), whole, strict=True):
             box = [array[:, r : r + 1] for array in batch[:7]]
-            assert equal(
+            assert small_world.equal(
                 part, [*box, *(array[:, slice(*slots)] for array in batch[7:])]
             )
 
@@ -181,7 +172,7 @@ def test_a_missing_shard_is_borne_from_the_start(world, clean, tmp_path, caplog)
     wounds = {(0, number): "unreadable" for number in gone}
     for batch, before, places in zip(opened.batches(0, STEPS), *clean, strict=True):
         wanted, _ = expected(before, places, wounds, opened.tokenizer.pad)
-        assert equal(batch, wanted)
+        assert small_world.equal(batch, wanted)
     assert set(opened.faults["captions"]) == {"unreadable"}
 
 
@@ -196,7 +187,7 @@ def test_a_truncated_shard_is_borne_from_the_start(world, clean, tmp_path):
     wounds = {(0, number): "corrupt" for number in range(first)}
     for batch, before, places in zip(opened.batches(0, STEPS), *clean, strict=True):
         wanted, _ = expected(before, places, wounds, opened.tokenizer.pad)
-        assert equal(batch, wanted)
+        assert small_world.equal(batch, wanted)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import plan_samples
 import pytest
 from hypothesis import strategies as st
 
-from data_pipelines import chunks
-from data_pipelines.chunks import STATS, Layout
+from data_pipelines import chunks, index_columns, ragged, totals
+from data_pipelines.chunks import Layout
+from data_pipelines.index_columns import STATS
 
 LAYOUT = Layout(row_tokens=16, max_images=4, window=8, seed=0)
 
@@ -52,7 +53,7 @@ def test_every_position_is_in_one_chunk_that_fits_a_row(documents):
         assert parts[-1][1] == len(stream(document)) - 1
         assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
         assert all(0 < stop - start <= LAYOUT.row_tokens for start, stop in parts)
-    assert (table.sums[:, chunks.SLOTS] <= LAYOUT.max_images).all()
+    assert (table.sums[:, index_columns.SLOTS] <= LAYOUT.max_images).all()
 
 
 @hypothesis.given(documents_lists)
@@ -106,7 +107,7 @@ def test_images_without_positions_stay_with_what_follows_them():
     )
     table = chunks.chunk(documents, LAYOUT)
     assert parts_of(table, 0) == [(0, 5), (5, 6), (6, 7)]
-    np.testing.assert_array_equal(table.sums[:, chunks.SLOTS], [3, 3, 3])
+    np.testing.assert_array_equal(table.sums[:, index_columns.SLOTS], [3, 3, 3])
 
 
 @pytest.mark.parametrize("segment", [(True, 17, 1, False), (True, 4, 5, False)])
@@ -115,7 +116,7 @@ def test_an_image_that_fits_no_row_is_an_error_that_names_it(segment):
     tokens, slots = segment[1:3]
     words = f"document 1: an image of {tokens} positions and {slots} slots"
     with pytest.raises(ValueError, match=words):
-        chunks.require_images_fit(chunks.complete(documents), LAYOUT)
+        chunks.require_images_fit(totals.complete(documents), LAYOUT)
 
 
 def test_more_images_without_positions_than_a_row_holds_are_an_error():
@@ -132,21 +133,21 @@ def test_documents_taken_apart_are_cut_as_among_the_others(documents, data):
     whole = plan_samples.columns(documents)
     order = data.draw(st.permutations(range(len(documents))))
     table = chunks.chunk(whole, LAYOUT)
-    part = chunks.chunk(chunks.take(whole, np.array(order)), LAYOUT)
+    part = chunks.chunk(index_columns.take(whole, np.array(order)), LAYOUT)
     for place, number in enumerate(order):
         assert parts_of(part, place) == parts_of(table, number)
-    totals = chunks.complete(whole).totals
-    assert chunks.stats(totals).tolist() == table.sums.sum(axis=0).tolist()
-    for name in chunks.TOTALS.names:
+    found = totals.complete(whole).totals
+    assert totals.stats(found).tolist() == table.sums.sum(axis=0).tolist()
+    for name in index_columns.TOTALS.names:
         sums = np.add.reduceat(table.sums[:, STATS.index(name)], table.first[:-1])
-        assert totals[name].tolist() == sums.tolist()
+        assert found[name].tolist() == sums.tolist()
 
 
 def test_a_large_source_is_cut_in_a_moment():
     documents = plan_samples.sample(50_000, 10, 2)
     table = chunks.chunk(documents, Layout(64, 16, 8, 0))
     lengths = np.diff(
-        chunks.sums_before(documents.segment_tokens)[documents.segment_start]
+        ragged.sums_before(documents.segment_tokens)[documents.segment_start]
     )
-    assert table.sums[:, chunks.POSITIONS].sum() == (lengths + 1).sum()
+    assert table.sums[:, index_columns.POSITIONS].sum() == (lengths + 1).sum()
     assert table.sums[:, STATS.index("documents")].sum() == 50_000

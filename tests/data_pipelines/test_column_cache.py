@@ -7,7 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-import small_world
 
 from data_pipelines import column_cache, index, pipeline, shard_files, shards
 from data_pipelines.wording import Choice
@@ -15,11 +14,6 @@ from mmjax import config as config_lib
 
 FOLDER = "interleaved/train"
 ORIGINAL = Choice()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(autouse=True)

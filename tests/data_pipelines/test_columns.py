@@ -6,7 +6,7 @@ import numpy as np
 import plan_samples
 import pytest
 
-from data_pipelines import chunks, columns
+from data_pipelines import columns, index_columns, totals
 from data_pipelines.plan import Layout, SourcePlan
 
 LAYOUT = Layout(row_tokens=64, max_images=6, window=32, seed=3)
@@ -23,7 +23,7 @@ def test_stored_columns_are_mapped_and_equal(tmp_path):
     stored = columns.store(tmp_path / "a", documents)
     assert same(stored, documents)
     assert isinstance(stored.segment_tokens.base, np.memmap)
-    np.testing.assert_array_equal(stored.totals, chunks.complete(documents).totals)
+    np.testing.assert_array_equal(stored.totals, totals.complete(documents).totals)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -32,7 +32,7 @@ def test_what_is_pickled_is_where_the_files_lie(tmp_path):
     data = pickle.dumps(stored)
     assert len(data) < 1000
     assert same(pickle.loads(data), stored)
-    part = chunks.take(stored, np.arange(5))
+    part = index_columns.take(stored, np.arange(5))
     assert same(pickle.loads(pickle.dumps(part)), part)
 
 

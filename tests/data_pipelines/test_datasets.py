@@ -8,32 +8,14 @@ import numpy as np
 import pytest
 import small_world
 
-from data_pipelines import datasets, pipeline, shards
+from data_pipelines import datasets, pipeline
+from data_pipelines.shard_reader import ShardReader
 from mmjax.batch import Share
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
-def opened(world):
-    return pipeline.open(world.config())
-
-
-@pytest.fixture(scope="module")
-def reference(world):
-    return list(pipeline.open(world.config(threads=1)).batches(0, 6))
-
-
-def equal(one, two):
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(one, two))
 
 
 def test_records_are_the_documents_of_a_folder(world):
     folder = f"{world.root}/captions/train"
-    source, reader = datasets.records(folder), shards.ShardReader(folder)
+    source, reader = datasets.records(folder), ShardReader(folder)
     assert isinstance(source, grain.sources.RandomAccessDataSource)
     expected = [reader.document(n) for n in range(len(reader))]
     assert [source[n] for n in range(len(source))] == expected
@@ -48,7 +30,7 @@ def test_records_are_the_documents_of_a_folder(world):
 
 
 def test_neighbours_are_read_together(world, monkeypatch):
-    reader = shards.ShardReader(f"{world.root}/captions/train")
+    reader = ShardReader(f"{world.root}/captions/train")
     reads = []
     whole = reader._read_range
     monkeypatch.setattr(
@@ -120,20 +102,20 @@ def test_the_state_of_batches_is_one_integer_for_any_reading(
 ):
     first = iter(datasets.batches(pipeline.open(world.config(**before)), 0, 6))
     for expected in reference[:2]:
-        assert equal(next(first), expected)
+        assert small_world.equal(next(first), expected)
     state = json.loads(json.dumps(first.get_state()))
     assert state == {"step": 2}
     first.close()
     other = iter(datasets.batches(pipeline.open(world.config(**after)), 0, 6))
     other.set_state(state)
-    assert equal(next(other), reference[2])
+    assert small_world.equal(next(other), reference[2])
     assert other.get_state() == {"step": 3}
     other.set_state({"step": 5})  # also back and forth
-    assert equal(next(other), reference[5])
+    assert small_world.equal(next(other), reference[5])
     with pytest.raises(StopIteration):
         next(other)
     other.set_state(state)
-    assert all(map(equal, other, reference[2:]))
+    assert all(map(small_world.equal, other, reference[2:]))
     with pytest.raises(ValueError, match="state of step 7: batches are 0 to 5"):
         other.set_state({"step": 7})
     other.close()
@@ -158,7 +140,7 @@ def test_batches_go_through_grains_transformations_and_keep_their_state(
 def test_a_share_of_batches(opened, reference):
     share = Share((1, 2), (0, 2), (0, opened.capacity))
     (found,) = datasets.batches(opened, 4, 5, share)
-    assert equal(found[:7], [array[1:2, 0:2] for array in reference[4][:7]])
+    assert small_world.equal(found[:7], [array[1:2, 0:2] for array in reference[4][:7]])
 
 
 def test_ranges_that_are_none_are_refused(opened):

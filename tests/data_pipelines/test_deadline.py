@@ -11,14 +11,8 @@ import sys
 import time
 
 import pytest
-import small_world
 
 from data_pipelines import deadline, pipeline, shard_files
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture

@@ -18,18 +18,6 @@ HOSTS = (1, 2, 4, 8)
 RECORDS = 20_000
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
-def reference(world):
-    """The first batches, made one after another by one thread."""
-    opened = pipeline.open(world.config(threads=1, prefetch=1))
-    return list(opened.batches(0, STEPS))
-
-
 def shares(hosts, capacity):
     """What each of so many hosts holds of 2 groups of 4 rows."""
     groups = min(hosts, 2)
@@ -61,10 +49,6 @@ def glued(parts, capacity):
     return whole
 
 
-def equal(one, two):
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(one, two))
-
-
 def walk(world, share_of, hosts, reading, restarts):
     """All batches as each host sees them, in runs that end at `restarts`."""
     for start, stop in itertools.pairwise([0, *restarts, STEPS]):
@@ -86,7 +70,7 @@ def check(world, reference, hosts, reading, seed, runs=3):
         walk(world, share_of, hosts, reading, restarts), reference, strict=True
     ):
         capacity = expected.real_ZC.shape[1]
-        assert equal(glued(parts, capacity), expected)
+        assert small_world.equal(glued(parts, capacity), expected)
         count += 1
     assert count == STEPS
 
@@ -107,7 +91,7 @@ def test_workers_of_two_hosts_do_so_too(world, reference):
         found = list(opened.batches(start, STEPS, share))
         assert len(found) == STEPS - start
         for part, expected in zip(found, reference[start:], strict=True):
-            assert equal(part, [a[host : host + 1] for a in expected])
+            assert small_world.equal(part, [a[host : host + 1] for a in expected])
 
 
 @pytest.mark.slow

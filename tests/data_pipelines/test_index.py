@@ -4,15 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
-import small_world
 
 from data_pipelines import index, shards, tokenizer
 from data_pipelines.records import Document, Image, Text
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
+from data_pipelines.shard_reader import ShardReader
 
 
 @pytest.fixture
@@ -30,7 +25,7 @@ def other(tmp_path_factory):
 def test_columns_are_those_of_the_records(world):
     model = world.config().model
     for name in ("captions/train", "interleaved/train", "text/heldout"):
-        reader = shards.ShardReader(f"{world.root}/{name}")
+        reader = ShardReader(f"{world.root}/{name}")
         columns = index.load(reader.directory, world.tokenizer, model)
         assert len(columns.kind) == len(reader) == len(columns.segment_start) - 1
         for number in range(len(reader)):
@@ -131,6 +126,6 @@ def test_real_tokenizers_count_as_they_encode(real_data, tmp_path, world):
     shards.write(tmp_path, [Document((Text(text),)) for text in texts], 2)
     index.build(tmp_path, words)
     columns = index.load(tmp_path, words, world.config().model)
-    reader = shards.ShardReader(tmp_path)
+    reader = ShardReader(tmp_path)
     found = [len(words.encode(reader.document(i).segments[0].text)) for i in range(30)]
     assert columns.segment_tokens[:30].tolist() == found

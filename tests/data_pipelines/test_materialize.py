@@ -6,23 +6,13 @@ import numpy as np
 import pytest
 import small_world
 
-from data_pipelines import images, materialize, pipeline, stream, tokenizer
+from data_pipelines import images, materialize, stream, tokenizer
 from data_pipelines.buffers import Recycler
-from data_pipelines.pools import EMPTY, PlannedRow
+from data_pipelines.mixed import EMPTY, PlannedRow
 from data_pipelines.records import Document, Image, Text
-from data_pipelines.shards import ShardReader
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.windows import Chunk, Row
 from mmjax.batch import Share
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
-def opened(world):
-    return pipeline.open(world.config())
 
 
 @pytest.fixture
@@ -38,11 +28,6 @@ def assembled(materials, rows, share=None):
     out = stream.empty(1, shape, materials.tokenizer.pad, *sizes, Recycler())
     out.pixels_ZChwc[:] = 200  # what an earlier batch left
     return out, materialize.assemble(materials, rows, share, out)
-
-
-def equal(one, two):
-    """Whether batches are the same, byte for byte."""
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(one, two))
 
 
 def slow_row(world, planned, slot):
@@ -121,7 +106,7 @@ def test_shares_glued_together_are_the_group(opened, materials, cuts):
             part = assembled(materials, rows, share)[0]
             rows_ = [array[:, low:high] for array in whole[:7]]
             slots = [array[:, first:stop] for array in whole[7:]]
-            assert equal(part, [*rows_, *slots])
+            assert small_world.equal(part, [*rows_, *slots])
 
 
 def test_every_token_and_image_of_the_epoch_comes_once(world, opened, materials):
@@ -191,7 +176,9 @@ def test_a_damaged_image_is_grey_and_only_its_chunk_has_no_loss(opened, material
     assert len(slots) == 1
     pixels = whole.pixels_ZChwc.copy()
     pixels[0, slots] = images.GREY
-    assert equal(batch, whole._replace(loss_mask_ZRT=expected, pixels_ZChwc=pixels))
+    assert small_world.equal(
+        batch, whole._replace(loss_mask_ZRT=expected, pixels_ZChwc=pixels)
+    )
     # A process that holds the row but not the slot masks it, too.
     far = (0, 1) if slots[0] else (1, 2)
     share = Share((0, 1), (r, r + 1), far)
@@ -243,7 +230,7 @@ def test_a_prompt_has_no_end(world):
     prompt = [(Text("a red"),)]
     open_ = materialize.documents_batch(config, words, prompt, complete=False)
     closed = materialize.documents_batch(config, words, prompt, complete=True)
-    assert equal(open_[:1], closed[:1])
+    assert small_world.equal(open_[:1], closed[:1])
     assert words.eos not in open_.targets_ZRT
     assert open_.loss_mask_ZRT.sum() == closed.loss_mask_ZRT.sum() - 1
     ids = [words.bos, *words.encode("a red")]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from data_pipelines.memo import Memo, RunningTotal
+from data_pipelines.memo import Chain, Memo
 
 
 class Counter:
@@ -55,17 +55,29 @@ def test_an_error_is_raised_again_each_time():
             memo(0)
 
 
-def test_running_totals_find_the_key_that_holds_an_amount():
-    total = RunningTotal(lambda key: key + 1)  # 0 | 1 2 | 3 4 5 | 6 7 8 9 | ...
-    assert [total.find(amount) for amount in (0, 1, 2, 3, 5, 6)] == [
-        (0, 0), (1, 1), (1, 1), (2, 3), (2, 3), (3, 6),
-    ]  # fmt: skip
-    assert [total.before(key) for key in (4, 0, 2)] == [10, 0, 3]
+def triangle(values):
+    """0, 1, 3, 6, 10, ... with the number of each."""
+    number, total = values
+    return number + 1, total + number + 1
 
 
-def test_pickled_running_totals_keep_what_they_know():
-    function = Counter()
-    total = RunningTotal(function)
-    total.before(3)
-    copy = pickle.loads(pickle.dumps(total))
-    assert copy.before(3) == 30
+def test_a_chain_finds_the_last_value_within_a_limit():
+    chain = Chain([(0, 0)], triangle)
+    found = [chain.last(limit, key=lambda value: value[1]) for limit in (0, 1, 2, 3, 6)]
+    assert found == [(0, 0), (1, 1), (1, 1), (2, 3), (3, 6)]
+    assert [chain[number] for number in (4, 0, 2)] == [(4, 10), (0, 0), (2, 3)]
+
+
+def test_a_chain_goes_on_from_all_first_values_and_keeps_them_when_pickled():
+    asked = []
+
+    def after(value):
+        asked.append(value)
+        return triangle(value)
+
+    first = [(0, 0), (1, 1), (2, 3)]
+    chain = Chain(first, after)
+    assert chain[3] == (3, 6)
+    assert asked == [(2, 3)]
+    copy = pickle.loads(pickle.dumps(Chain(first, triangle)))
+    assert [copy[number] for number in range(5)] == [*first, (3, 6), (4, 10)]

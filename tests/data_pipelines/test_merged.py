@@ -1,5 +1,6 @@
 """Tests of mixing by documents: exact ratios, whole epochs, rows of several sources."""
 
+import bisect
 import collections
 import concurrent.futures
 import json
@@ -9,7 +10,8 @@ import numpy as np
 import plan_samples
 import pytest
 
-from data_pipelines.chunks import STATS, Layout
+from data_pipelines.chunks import Layout
+from data_pipelines.index_columns import STATS
 from data_pipelines.merged import MergedPlan
 from data_pipelines.plan import SourcePlan
 from mmjax.config import WeightChange
@@ -47,17 +49,69 @@ def test_every_prefix_is_within_one_window_of_its_weights(seed):
     assert documents[np.array(weights) == 0].sum() == 0
 
 
-def test_across_changes_a_prefix_stays_within_one_window():
-    changes = [WeightChange(10, (1, 5, 1)), WeightChange(30, (0, 1, 4))]
-    plan = MergedPlan(plans(), (6, 1, 1), changes, rows_per_batch=8)
-    at = STATS.index("documents")
-    exact, last = np.zeros(3), np.zeros(3)
-    for k in range(1, 500):
-        weights = (6, 1, 1) if k <= 80 else (1, 5, 1) if k <= 240 else (0, 1, 4)
-        now = plan.sums_before(k)[:, at].astype(float)
-        exact += (now - last).sum() * np.array(weights) / sum(weights)
-        last = now
+KINDS = (
+    (300, 12, 1),
+    (120, 70, 2),
+    (70, 30, 0),
+    (200, 20, 0),
+    (150, 40, 1),
+    (90, 25, 3),
+)
+
+
+@pytest.fixture(scope="module")
+def six():
+    """Plans of six sources."""
+    drawn = (plan_samples.sample(*kind) for kind in KINDS)
+    return [SourcePlan(f"s{n}", kind, LAYOUT) for n, kind in enumerate(drawn)]
+
+
+def random_weights(rng, sources):
+    weights = rng.integers(0, 40, sources)
+    weights[rng.integers(sources)] += 1
+    return tuple(weights.tolist())
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("seed", range(10))
+def test_across_changes_every_prefix_is_within_one_window(six, sources, seed):
+    rng = np.random.default_rng(100 * sources + seed)
+    steps = np.unique(rng.integers(1, 30, 5)).tolist()
+    lists = [random_weights(rng, sources) for _ in (0, *steps)]
+    changes = [WeightChange(*change) for change in zip(steps, lists[1:])]
+    plan = MergedPlan(six[:sources], lists[0], changes, rows_per_batch=6)
+    starts = [0, *(6 * step for step in steps)]
+    exact = last = np.zeros(sources)
+    for k in range(250):
+        weights = lists[bisect.bisect_right(starts, k) - 1]
+        now = plan.sums_before(k + 1)[:, STATS.index("documents")]
+        exact = exact + (now - last).sum() * np.array(weights) / sum(weights)
         assert np.abs(now - exact).max() <= LAYOUT.window
+        last = now
+
+
+def test_what_changes_left_behind_is_made_good(six):
+    """Each change to (9, 1) comes a row after a window began, and back at an end."""
+    changes, row = [], 0
+    for _ in range(5):
+        row = window_from(six, changes, row)
+        changes.append(WeightChange(row + 1, (9, 1)))
+        row = window_from(six, changes, window_from(six, changes, row + 1) + 1)
+        changes.append(WeightChange(row, (1, 9)))
+    plan = MergedPlan(six[:2], (1, 9), changes)
+    steps = [change.step for change in changes]
+    exact = 0
+    for k in range(row + 40):
+        now, then = (plan.sums_before(n)[:, 0] for n in (k, k + 1))
+        share = 0.9 if bisect.bisect_right(steps, k) % 2 else 0.1
+        exact += (then - now).sum() * share
+        assert abs(then[0] - exact) <= LAYOUT.window
+
+
+def window_from(six, changes, row):
+    """The first row from this one on with which a window begins."""
+    plan = MergedPlan(six[:2], (1, 9), changes)
+    return next(k for k in range(row, 9999) if plan.known(k)[1] == k)
 
 
 def test_each_source_is_gone_through_whole_before_it_begins_again():

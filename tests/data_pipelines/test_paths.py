@@ -6,14 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-import small_world
 
 from data_pipelines import index, paths, pipeline, shard_files, shards, tokenizer
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
+from data_pipelines.shard_reader import ShardReader
 
 
 @pytest.fixture
@@ -85,13 +80,13 @@ def test_files_of_shards_are_checked_in_a_bucket(world, bucket, monkeypatch):
     """All but array_record's own opening, which goes to Google."""
     monkeypatch.setattr(shard_files, "open_shard", lambda path: None)
     folder = f"{bucket}/captions/train"
-    reader = pickle.loads(pickle.dumps(shards.ShardReader(folder)))
+    reader = pickle.loads(pickle.dumps(ShardReader(folder)))
     assert str(reader.place(0)[0]).startswith(f"{folder}/shard-00000")
     manifest = shards.read_manifest(folder)
     manifest["shards"][1]["bytes"] += 1
     monkeypatch.setattr(shards, "read_manifest", lambda directory: manifest)
     with pytest.raises(ValueError, match=r"gs://.*shard-00001.*truncated"):
-        shards.ShardReader(folder)
+        ShardReader(folder)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +105,6 @@ def test_a_path_that_cannot_be_read_is_one_line(world, root, message, monkeypatc
 
 def test_shards_come_from_where_array_record_can_read():
     with pytest.raises(ValueError, match=r"s3://b/x: shards are read from local paths"):
-        shards.ShardReader("s3://b/x")
+        ShardReader("s3://b/x")
     paths.require_shards("gs://b/x")
     paths.require_shards(pathlib.Path("x"))

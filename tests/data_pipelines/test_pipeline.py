@@ -14,26 +14,10 @@ from mmjax.batch import Share
 from mmjax.config import Mixture, Source, WeightChange
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
-def reference(world):
-    """Batches 0 to 5 of one thread."""
-    opened = pipeline.open(world.config(threads=1, prefetch=1))
-    return list(opened.batches(0, 6))
-
-
 @pytest.fixture
 def copy(world, tmp_path):
     """A corpus to damage."""
     return world._replace(root=str(shutil.copytree(world.root, tmp_path / "copy")))
-
-
-def equal(one, two):
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(one, two))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +34,7 @@ def test_threads_and_workers_change_no_byte(world, reference, reading):
     opened = pipeline.open(world.config(**reading))
     found = list(opened.batches(1, 4))
     assert len(found) == 3
-    assert all(map(equal, found, reference[1:4]))
+    assert all(map(small_world.equal, found, reference[1:4]))
 
 
 @pytest.mark.parametrize(
@@ -73,13 +57,13 @@ def test_shares_of_hosts_glue_to_the_global_batch(world, reference, boxes):
         (found,) = opened.batches(2, 3, share)
         box = [a[slice(*groups), slice(*rows)] for a in reference[2][:7]]
         box += [a[slice(*groups), slice(*slots)] for a in reference[2][7:]]
-        assert equal(found, box)
+        assert small_world.equal(found, box)
 
 
 def test_batches_of_a_new_pipeline_go_on_anywhere(world, reference):
     for start in (1, 4, 5):
         opened = pipeline.open(world.config())
-        assert all(map(equal, opened.batches(start, 6), reference[start:]))
+        assert all(map(small_world.equal, opened.batches(start, 6), reference[start:]))
 
 
 def test_what_is_delivered_is_what_is_planned(world, reference):

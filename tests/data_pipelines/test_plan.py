@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from data_pipelines import plan
-from data_pipelines.chunks import STATS
+from data_pipelines.index_columns import STATS
 from data_pipelines.plan import Layout, SourcePlan
 from mmjax.config import Config
 

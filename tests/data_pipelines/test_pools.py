@@ -11,7 +11,7 @@ import pytest
 from plan_samples import make, make_config
 
 from data_pipelines import blocks, plan, pools
-from data_pipelines.chunks import STATS
+from data_pipelines.index_columns import STATS
 from data_pipelines.mixture import Mixture
 from data_pipelines.plan import SourcePlan
 from mmjax import config as config_lib

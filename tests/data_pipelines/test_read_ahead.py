@@ -8,17 +8,11 @@ import threading
 import time
 
 import pytest
-import small_world
 
 from data_pipelines import pipeline, read_ahead
 from data_pipelines.buffers import Recycler
 from mmjax.batch import Share
 from mmjax.config import Mixture, Source
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 class Counting(Recycler):

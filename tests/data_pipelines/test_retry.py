@@ -4,7 +4,7 @@ import pytest
 
 from data_pipelines import retry, shards
 from data_pipelines.records import Document, Text
-from data_pipelines.shards import ShardReader
+from data_pipelines.shard_reader import ShardReader
 
 
 def failing(times, error):

@@ -6,8 +6,9 @@ import pickle
 
 import pytest
 
-from data_pipelines import records, shards
+from data_pipelines import records, shard_reader, shards
 from data_pipelines.records import Document, Image, Text
+from data_pipelines.shard_reader import ShardReader
 
 
 def make_documents(count=60):
@@ -46,7 +47,7 @@ def test_equal_content_is_kept_once_and_counted(tmp_path):
 def test_every_document_is_read_back_sorted_by_id(tmp_path):
     documents = make_documents()
     shards.write(tmp_path, documents, 4)
-    reader = shards.ShardReader(tmp_path)
+    reader = ShardReader(tmp_path)
     found = [reader.document(i) for i in range(len(reader))]
     assert set(map(records.encode, found)) == set(map(records.encode, documents))
     by_file = {}
@@ -73,7 +74,7 @@ def test_the_manifest_counts(tmp_path):
 
 def test_shards_may_be_empty(tmp_path):
     shards.write(tmp_path, make_documents(2), 8)
-    reader = pickle.loads(pickle.dumps(shards.ShardReader(tmp_path)))
+    reader = pickle.loads(pickle.dumps(ShardReader(tmp_path)))
     assert {reader.document(i).segments[1].text for i in range(2)} == {
         "picture 0",
         "picture 1",
@@ -81,9 +82,9 @@ def test_shards_may_be_empty(tmp_path):
 
 
 def test_threads_read_through_few_open_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_OPEN_FILES", 2)
+    monkeypatch.setattr(shard_reader, "_OPEN_FILES", 2)
     shards.write(tmp_path, make_documents(), 7)
-    reader = shards.ShardReader(tmp_path)
+    reader = ShardReader(tmp_path)
     expected = [reader.read(i) for i in range(60)]
     order = [i * 37 % 60 for i in range(1200)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -93,19 +94,19 @@ def test_threads_read_through_few_open_files(tmp_path, monkeypatch):
 
 def test_missing_things_are_named(tmp_path):
     with pytest.raises(ValueError, match="nowhere: no such folder"):
-        shards.ShardReader(tmp_path / "nowhere")
+        ShardReader(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"no manifest\.json"):
-        shards.ShardReader(tmp_path)
+        ShardReader(tmp_path)
     shards.write(tmp_path, make_documents(), 2)
     (tmp_path / shards.shard_name(1, 2)).unlink()
     with pytest.raises(ValueError, match=r"shard-00001-of-00002.*missing"):
-        shards.ShardReader(tmp_path)
+        ShardReader(tmp_path)
     (tmp_path / shards.MANIFEST).write_text("{")
     with pytest.raises(ValueError, match=r"manifest\.json: not a manifest"):
-        shards.ShardReader(tmp_path)
+        ShardReader(tmp_path)
     (tmp_path / shards.MANIFEST).write_text('{"format": 9}')
     with pytest.raises(ValueError, match="format 9: this program reads 1"):
-        shards.ShardReader(tmp_path)
+        ShardReader(tmp_path)
 
 
 def test_a_truncated_shard_is_one_clear_line(tmp_path):
@@ -113,19 +114,19 @@ def test_a_truncated_shard_is_one_clear_line(tmp_path):
     path = tmp_path / shards.shard_name(0, 2)
     path.write_bytes(path.read_bytes()[:50_000])
     with pytest.raises(ValueError, match=r"shard-00000.*50000 bytes.*truncated") as e:
-        shards.ShardReader(tmp_path)
+        ShardReader(tmp_path)
     assert "\n" not in str(e.value)
 
 
 def test_damaged_bytes_are_named_with_their_record(tmp_path):
     shards.write(tmp_path, make_documents(), 1)
     path = tmp_path / shards.shard_name(0, 1)
-    reader = shards.ShardReader(tmp_path)
+    reader = ShardReader(tmp_path)
     victim = reader.read(31)
     data = bytearray(path.read_bytes())
     data[data.index(victim) + 500] ^= 255
     path.write_bytes(data)
-    reader = shards.ShardReader(tmp_path)
+    reader = ShardReader(tmp_path)
     assert reader.read(30)
     with pytest.raises(ValueError, match=r"shard-00000.*record 31 is corrupt"):
         reader.read(31)
@@ -135,7 +136,7 @@ def test_a_record_that_is_no_document_is_named(tmp_path, monkeypatch):
     shards.write(tmp_path, make_documents(), 1)
     monkeypatch.setattr(records, "VERSION", 2)
     with pytest.raises(ValueError, match=r"shard-00000.*record 5: record version is 1"):
-        shards.ShardReader(tmp_path).document(5)
+        ShardReader(tmp_path).document(5)
 
 
 def test_one_shard_at_least(tmp_path):

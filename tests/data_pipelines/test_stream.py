@@ -1,8 +1,6 @@
 """Streams: what is input, target and loss of a document, by hand."""
 
 import numpy as np
-import pytest
-import small_world
 
 from data_pipelines import stream
 from data_pipelines.buffers import Recycler
@@ -11,11 +9,6 @@ from data_pipelines.windows import Chunk
 
 PICTURE = Image(b"", 1, 1)
 SHAPE = stream.Shape(rows=2, row_tokens=12, capacity=3, image_tokens=2, image_size=4)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 def laid(world, segments, indices, chunk, at=0):

@@ -5,8 +5,9 @@ import numpy as np
 import plan_samples
 from hypothesis import strategies as st
 
-from data_pipelines import chunks, windows
-from data_pipelines.chunks import POSITIONS, SLOTS, STATS, Layout
+from data_pipelines import chunks, index_columns, totals, windows
+from data_pipelines.chunks import Layout
+from data_pipelines.index_columns import POSITIONS, SLOTS, STATS
 
 LAYOUT = Layout(row_tokens=64, max_images=6, window=32, seed=3)
 
@@ -14,7 +15,7 @@ LAYOUT = Layout(row_tokens=64, max_images=6, window=32, seed=3)
 @hypothesis.given(st.integers(0, 2**32), st.integers(1, 60), st.integers(2, 12))
 @hypothesis.settings(max_examples=40, deadline=None)
 def test_measuring_a_window_agrees_with_packing_it(seed, count, images):
-    documents = chunks.complete(plan_samples.sample(100, 30, 2, seed))
+    documents = totals.complete(plan_samples.sample(100, 30, 2, seed))
     layout = LAYOUT._replace(max_images=images)
     numbers = np.random.default_rng(seed).permutation(100)[:count]
     packed = windows.pack(documents, numbers, layout, "k")
@@ -26,7 +27,7 @@ def test_measuring_a_window_agrees_with_packing_it(seed, count, images):
 @hypothesis.given(st.integers(0, 2**32), st.integers(1, 60))
 @hypothesis.settings(max_examples=40, deadline=None)
 def test_each_position_of_a_window_is_in_one_row_within_its_limits(seed, count):
-    documents = chunks.complete(plan_samples.sample(100, 30, 2, seed))
+    documents = totals.complete(plan_samples.sample(100, 30, 2, seed))
     numbers = np.random.default_rng(seed).permutation(100)[:count]
     packed = windows.pack(documents, numbers, LAYOUT, "k")
     seen = {int(number): [] for number in numbers}
@@ -46,7 +47,7 @@ def test_each_position_of_a_window_is_in_one_row_within_its_limits(seed, count):
 
 
 def test_the_key_orders_rows_and_changes_nothing_else():
-    documents = chunks.complete(plan_samples.sample(100, 30, 2))
+    documents = totals.complete(plan_samples.sample(100, 30, 2))
     one, other = (windows.pack(documents, np.arange(100), LAYOUT, k) for k in "ab")
     rows, others = (
         [w.row(i) for i in range(len(w.row_start) - 1)] for w in (one, other)
@@ -58,10 +59,10 @@ def test_the_key_orders_rows_and_changes_nothing_else():
 @hypothesis.given(st.integers(0, 2**32), st.integers(2, 12))
 @hypothesis.settings(max_examples=40, deadline=None)
 def test_the_table_of_a_window_is_that_of_cutting_all_its_documents(seed, images):
-    documents = chunks.complete(plan_samples.sample(60, 40, 2, seed))
+    documents = totals.complete(plan_samples.sample(60, 40, 2, seed))
     layout = LAYOUT._replace(max_images=images)
     numbers = np.random.default_rng(seed).permutation(60)
     table = windows.pack(documents, numbers, layout, "k").table
-    whole = chunks.chunk(chunks.take(documents, numbers), layout)
+    whole = chunks.chunk(index_columns.take(documents, numbers), layout)
     for found, expected in zip(table, whole):
         np.testing.assert_array_equal(found, expected)

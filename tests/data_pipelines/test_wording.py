@@ -6,22 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
-import small_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipelines import index, pipeline, shards, wording
-from data_pipelines.chunks import STATS
+from data_pipelines.index_columns import STATS
 from data_pipelines.records import Document, Image, Text
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.wording import Choice
 from mmjax.config import Source
 
 FOLDER = "captions/train"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 def reword(world, root, every: int = 1):
@@ -98,7 +93,7 @@ def test_the_share_is_met_within_sampling_error(share):
 
 def test_tokens_are_those_of_the_wording_that_is_read(reworded):
     columns = load(reworded, Choice(0.5, 0, "captions"))
-    reader = shards.ShardReader(f"{reworded.root}/{FOLDER}")
+    reader = ShardReader(f"{reworded.root}/{FOLDER}")
     drawn = wording.chosen(Choice(0.5, 0, "captions"), len(reader))
     for number in range(len(reader)):
         picture, text = reader.document(number).segments

@@ -1,11 +1,20 @@
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import synthetic
 
 from mmjax.ops import attention
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation():
+    with synthetic.quick_compilation():
+        yield
+
 
 # Two rows of 10: documents of 3, 4 and 2 and one of padding; one whole document.
 SEGMENTS = np.array([[1, 1, 1, 2, 2, 2, 2, 3, 3, 0], [1] * 10], np.int32)
@@ -20,7 +29,19 @@ def inputs(queries=10, keys=10, heads=4, kv_heads=2, dtype=np.float32):
     ]
 
 
-def by_loops(q_BTNH, k_BSKH, v_BSKH, segments_BT, causal):
+# Ways to limit and to score that a decoder may ask for, alone and together.
+OPTIONS = {
+    "window": {"window": 3},
+    "window of itself": {"window": 1},
+    "softcap": {"softcap": 0.7},
+    "scale": {"scale": 1.3},
+    "all": {"window": 5, "scale": 0.9, "softcap": 1.1},
+}
+
+
+def by_loops(
+    q_BTNH, k_BSKH, v_BSKH, segments_BT, causal, window=0, scale=0.0, softcap=0.0
+):
     """Attention written out: one query, one head, one visible key at a time."""
     q, k, v = (np.asarray(x, np.float64) for x in (q_BTNH, k_BSKH, v_BSKH))
     rows, tokens, heads, size = q.shape
@@ -32,8 +53,11 @@ def by_loops(q_BTNH, k_BSKH, v_BSKH, segments_BT, causal):
             for s in range(k.shape[1])
             if (segments_BT is None or SEGMENTS[b, s] == SEGMENTS[b, t])
             and (not causal or s <= t)
+            and (not window or t - s < window)
         ]
-        weights = np.exp([q[b, t, n] @ k[b, s, head] / np.sqrt(size) for s in seen])
+        scores = np.array([q[b, t, n] @ k[b, s, head] for s in seen])
+        scores = scores * (scale or 1 / np.sqrt(size))
+        weights = np.exp(softcap * np.tanh(scores / softcap) if softcap else scores)
         for weight, s in zip(weights / weights.sum(), seen, strict=True):
             out[b, t, n] += weight * v[b, s, head]
     return out
@@ -50,6 +74,16 @@ def test_every_backend_is_attention_written_out(backend, causal, segments):
 
 
 @pytest.mark.parametrize("backend", attention.BACKENDS)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_windows_scales_and_caps_are_attention_written_out(backend, options):
+    q, k, v = inputs()
+    out = attention.attend(q, k, v, DOCUMENTS, True, backend, block=4, **options)
+    expected = by_loops(q, k, v, DOCUMENTS, True, **options)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(out - by_loops(q, k, v, DOCUMENTS, True)).max() > 1e-2
+
+
+@pytest.mark.parametrize("backend", attention.BACKENDS)
 def test_queries_may_attend_to_a_source_of_another_length(backend):
     q, k, v = inputs(queries=5, keys=9, kv_heads=4)
     out = attention.attend(q, k, v, None, False, backend, block=2)
@@ -62,10 +96,20 @@ def test_queries_may_attend_to_a_source_of_another_length(backend):
 @pytest.mark.parametrize("block", [3, 4, 10, 512])
 def test_blocks_give_the_values_and_gradients_of_the_reference(heads, block):
     q, k, v = inputs(heads=heads[0], kv_heads=heads[1])
+    blocks_equal_the_reference(q, k, v, block)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("block", [3, 512])
+def test_windows_scales_and_caps_keep_gradients_those_of_the_reference(options, block):
+    blocks_equal_the_reference(*inputs(), block, **options)
+
+
+def blocks_equal_the_reference(q, k, v, block, **options):
     weights = np.random.default_rng(1).normal(size=q.shape).astype(np.float32)
 
     def total(backend, q, k, v):
-        out = attention.attend(q, k, v, DOCUMENTS, True, backend, block)
+        out = attention.attend(q, k, v, DOCUMENTS, True, backend, block, **options)
         return jnp.sum(out * weights), out
 
     def of(backend):
@@ -79,12 +123,16 @@ def test_blocks_give_the_values_and_gradients_of_the_reference(heads, block):
     )
 
 
+@pytest.mark.parametrize("window", [0, 1, 3])
 @pytest.mark.parametrize("backend", attention.BACKENDS)
-def test_no_position_sees_the_future_or_another_document(backend):
+def test_no_position_sees_the_future_another_document_or_beyond_its_window(
+    backend, window
+):
     q, k, v = inputs()
+    options = {"window": window, "softcap": 5.0 if window else 0.0}
 
     def of_query(k, v):
-        out = attention.attend(q, k, v, DOCUMENTS, True, backend, block=4)
+        out = attention.attend(q, k, v, DOCUMENTS, True, backend, block=4, **options)
         return jnp.sum(out**2, axis=(2, 3))
 
     # Jacobians of each query's output by each key and each value: [B, T, B, S, ...].
@@ -94,8 +142,26 @@ def test_no_position_sees_the_future_or_another_document(backend):
     )
     for b, t, other, s in np.ndindex(of_keys.shape):
         allowed = b == other and s <= t and SEGMENTS[b, t] == SEGMENTS[b, s]
+        allowed = allowed and (not window or t - s < window)
         assert (of_values[b, t, other, s] > 0) == allowed
         assert allowed or of_keys[b, t, other, s] == 0
+
+
+def test_blocks_of_keys_before_the_window_are_never_computed():
+    q, k, v = inputs(queries=32, keys=32)
+
+    def total(window, k):
+        out = attention.attend(q, k, v, None, True, "blocked", 4, window=window)
+        return jnp.sum(out)
+
+    def scores(window):
+        """The numbers of keys that blocks of 4 queries meet, forward and back."""
+        text = str(jax.make_jaxpr(jax.grad(total, 1), static_argnums=0)(window, k))
+        return {int(keys) for keys in re.findall(r"f32\[2,2,2,4,(\d+)\] = dot", text)}
+
+    assert max(scores(0)) == 32
+    assert max(scores(9)) == 12  # 4 queries and the 8 before the first of them
+    assert max(scores(4)) == 8
 
 
 @pytest.mark.parametrize("backend", attention.BACKENDS)
@@ -105,7 +171,14 @@ def test_a_prefix_is_seen_by_all_of_its_row_and_document(backend):
 
     def of_query(k, v):
         out = attention.attend(
-            q, k, v, DOCUMENTS, True, backend, 4, jnp.asarray(prefix, jnp.int32)
+            q,
+            k,
+            v,
+            DOCUMENTS,
+            True,
+            backend,
+            4,
+            prefix_B=jnp.asarray(prefix, jnp.int32),
         )
         return jnp.sum(out**2, axis=(2, 3))
 
@@ -127,7 +200,9 @@ def test_a_prefix_of_nothing_is_causal_and_one_of_all_goes_both_ways(backend):
 
     def gradients(causal, prefix):
         def total(q, k, v):
-            out = attention.attend(q, k, v, DOCUMENTS, causal, backend, 4, prefix)
+            out = attention.attend(
+                q, k, v, DOCUMENTS, causal, backend, 4, prefix=prefix
+            )
             return jnp.sum(out * weights), out
 
         return jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(q, k, v)
@@ -140,13 +215,14 @@ def test_a_prefix_of_nothing_is_causal_and_one_of_all_goes_both_ways(backend):
         )
 
 
+@pytest.mark.parametrize("options", [{}, {"softcap": 50.0, "window": 2}])
 @pytest.mark.parametrize("backend", attention.BACKENDS)
-def test_padding_and_huge_scores_stay_finite(backend):
+def test_padding_and_huge_scores_stay_finite(backend, options):
     q, k, v = inputs()
     padding = jnp.zeros_like(DOCUMENTS)
 
     def total(q, k, v, segments):
-        out = attention.attend(q, k, v, segments, True, backend, 4)
+        out = attention.attend(q, k, v, segments, True, backend, 4, **options)
         return jnp.sum(jnp.sin(out))
 
     gradient = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))

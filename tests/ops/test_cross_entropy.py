@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,28 +15,32 @@ def inputs(dtype=np.float32):
     return hidden, unembed, jnp.asarray(rng.integers(0, 11, (2, 3, 8)))
 
 
-def plain(hidden, unembed, targets):
+def plain(hidden, unembed, targets, softcap=0.0):
     logits = hidden.astype(jnp.float32) @ unembed
+    logits = softcap * jnp.tanh(logits / softcap) if softcap else logits
     log_z = jax.nn.logsumexp(logits, axis=-1)
     picked = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
     return cross_entropy.TokenLoss(log_z - picked, log_z, logits.argmax(-1) == targets)
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 8, 512])
-def test_chunks_give_the_plain_loss_with_its_gradients_and_z(chunk):
+@pytest.mark.parametrize(
+    ("chunk", "softcap"),
+    [(1, 0.0), (2, 0.0), (8, 0.0), (512, 0.0), (2, 1.5), (8, 30.0)],
+)
+def test_chunks_give_the_plain_loss_with_its_gradients_and_z(chunk, softcap):
     hidden, unembed, targets = inputs()
     rng = np.random.default_rng(1)
     weights, z_weights = rng.normal(size=(2, *targets.shape))
 
     def total(loss_of):
         def weighed(hidden, unembed):
-            loss = loss_of(hidden, unembed, targets)
+            loss = loss_of(hidden, unembed, targets, softcap=softcap)
             total = jnp.sum(loss.nll_ZRT * weights + loss.log_z_ZRT**2 * z_weights)
             return total, loss
 
         return jax.grad(weighed, argnums=(0, 1), has_aux=True)(hidden, unembed)
 
-    found = total(lambda *x: cross_entropy.chunked(*x, chunk))
+    found = total(functools.partial(cross_entropy.chunked, chunk=chunk))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
         found,
@@ -54,10 +60,18 @@ def test_logits_never_exist_whole():
     assert "2,3,8,11]" not in text
 
 
-def test_large_logits_stay_finite():
+@pytest.mark.parametrize("softcap", [0.0, 30.0])
+def test_large_logits_stay_finite(softcap):
     hidden, unembed, targets = inputs()
-    loss = cross_entropy.chunked(hidden * 1e4, unembed, targets, 4)
-    assert np.isfinite(loss.nll_ZRT).all()
+
+    def total(hidden):
+        loss = cross_entropy.chunked(hidden, unembed, targets, 4, softcap)
+        return loss.nll_ZRT.sum(), loss.nll_ZRT
+
+    d_hidden, nll = jax.grad(total, has_aux=True)(hidden * 1e4)
+    assert np.isfinite(nll).all()
+    assert np.isfinite(d_hidden).all()
+    assert not softcap or nll.max() <= 60 + np.log(11)
 
 
 def test_the_table_s_gradient_adds_up_in_float32():

@@ -41,3 +41,6 @@ def test_activations_are_their_formulas():
     np.testing.assert_allclose(pointwise.quick_gelu(x), x * logistic, atol=1e-6)
     gated = x / (1 + np.exp(-x)) * x[::-1]
     np.testing.assert_allclose(pointwise.swiglu(x, x[::-1]), gated, atol=1e-6)
+    near_normal = (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2
+    gated = x * near_normal * x[::-1]
+    np.testing.assert_allclose(pointwise.geglu(x, x[::-1]), gated, atol=1e-6)

@@ -3,16 +3,10 @@
 import functools
 
 import pytest
-import small_world
 
 from data_pipelines import pipeline
 from data_pipelines.inspect import bench
 from data_pipelines.records import Image
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

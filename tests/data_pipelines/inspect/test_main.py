@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-import small_world
 
 from data_pipelines import index, shards, tokenizer
 from data_pipelines.records import Document, Image, Text
@@ -21,11 +20,6 @@ from mmjax import config
 def get_config():
     return config.from_dict({values!r})
 """
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-import small_world
 
 from data_pipelines import pipeline
 from data_pipelines.inspect import mixture
 from mmjax.config import Config, Mixture, WeightChange
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 def table(text: str, head: str) -> dict[str, list[str]]:

@@ -1,11 +1,9 @@
 """Pages need nothing from outside, and fit a narrow and a wide window."""
 
-import html.parser
 import pathlib
 import re
-import shutil
-import subprocess
 
+import html_pages
 import numpy as np
 import pytest
 import small_world
@@ -20,8 +18,6 @@ from data_pipelines.inspect import (
     stats_page,
     tables,
 )  # fmt: skip
-
-VOID = {"meta", "img", "br", "hr", "link"}
 
 
 @pytest.fixture(scope="module")
@@ -40,33 +36,9 @@ def both(tmp_path_factory) -> dict[str, str]:
     }
 
 
-class Reader(html.parser.HTMLParser):
-    """Collects tags and attributes; fails on tags that don't match."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.tags, self.attributes = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 @pytest.mark.parametrize("name", ["stats", "rows"])
 def test_pages_are_well_formed_and_ask_for_nothing_from_outside(name, both):
-    reader = Reader()
-    reader.feed(both[name])
-    reader.close()
-    assert reader.open == []
+    reader = html_pages.read(both[name])
     loaded = [v for k, v in reader.attributes if k in ("src", "href")]
     assert len(loaded) > 10
     assert all(value.startswith("data:image/") for value in loaded)
@@ -103,31 +75,10 @@ def test_numbers_are_short():
     )
 
 
-MEASURE = """<!doctype html><iframe src="page.html" width="{width}" height="900">
-</iframe><script>onload = () => {{ const root = document.querySelector("iframe")
-.contentDocument.documentElement; document.body.textContent = "overflow " +
-(root.scrollWidth - root.clientWidth) + " height " + root.scrollHeight; }}</script>"""
-
-
 @pytest.mark.extra
 @pytest.mark.parametrize("width", [360, 420, 1100])
 @pytest.mark.parametrize("name", ["stats", "rows"])
 def test_a_browser_shows_pages_without_scrolling_sideways(name, width, both, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("needs chromium")
-    (tmp_path / "page.html").write_text(both[name])
-    outer = tmp_path / "outer.html"
-    outer.write_text(MEASURE.format(width=width))
-    done = subprocess.run(
-        [
-            browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            "--allow-file-access-from-files", f"--user-data-dir={tmp_path}/profile",
-            "--virtual-time-budget=3000", f"file://{outer}",
-        ],
-        capture_output=True, text=True, timeout=100, check=True,
-    )  # fmt: skip
-    found = re.search(r"overflow (-?\d+) height (\d+)", done.stdout)
-    assert found, done.stdout[-500:]
-    assert int(found[1]) <= 0
-    assert int(found[2]) > 1000
+    beyond, height = html_pages.shown(both[name], width, tmp_path)
+    assert beyond <= 0
+    assert height > 1000

@@ -7,17 +7,11 @@ import io
 import numpy as np
 import PIL.Image
 import pytest
-import small_world
 
 from data_pipelines import pipeline
 from data_pipelines.inspect import rows, rows_page
 from data_pipelines.inspect.rows import Picture, Token
 from data_pipelines.records import Text
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 class Page(html.parser.HTMLParser):

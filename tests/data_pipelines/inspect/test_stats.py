@@ -6,16 +6,10 @@ import io
 import numpy as np
 import PIL.Image
 import pytest
-import small_world
 
 from data_pipelines import index, records, shards, tokenizer
 from data_pipelines.inspect import folders, stats, stats_page, stats_text
 from data_pipelines.records import Document, Image, Text
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return small_world.make(tmp_path_factory.mktemp("world"))
 
 
 def picture(colour: int, size: tuple[int, int] = (20, 30)) -> Image:

@@ -15,6 +15,7 @@ from data_pipelines.prepare import corpus, telling
 from data_pipelines.prepare.filters import pages as page_rules
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.recipe import SPLITS, Recipe
+from data_pipelines.shard_reader import ShardReader
 
 pytestmark = pytest.mark.extra
 
@@ -58,7 +59,7 @@ def test_every_good_document_is_in_a_shard_and_duplicates_are_counted(made):
     assert 0 < count["captions/heldout"] < 12
     for name, manifest in manifests.items():
         assert len(manifest["shards"]) == 2
-        assert len(shards.ShardReader(made / name)) == manifest["records"]
+        assert len(ShardReader(made / name)) == manifest["records"]
 
 
 def test_every_reject_is_listed_where_it_stands(made):

@@ -20,6 +20,7 @@ from data_pipelines.prepare.filters import captions as caption_rules
 from data_pipelines.prepare.formats import inputs
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.recipe import SPLITS, Recipe
+from data_pipelines.shard_reader import ShardReader
 from mmjax import config as config_lib
 
 WORDY = caption_rules.DEFAULT._replace(min_words=5)
@@ -79,7 +80,7 @@ def test_real_corpora_become_shards_that_training_can_open(real_data, tmp_path):
             folder = output / name / split
             columns = index.load(folder, words, config_lib.Model())
             total[name] = total.get(name, 0) + len(columns.segment_start) - 1
-            reader = shards.ShardReader(folder)
+            reader = ShardReader(folder)
             for number in range(len(reader)):
                 for segment in reader.document(number).segments:
                     if isinstance(segment, records.Image):
@@ -266,7 +267,7 @@ def test_datasets_of_lists_are_prepared_in_the_parts_they_say(tmp_path):
     output = tmp_path / "out"
     recipe = Recipe(heldout=0.0)
     corpus.prepare(_request(files, output, recipe=recipe), _quiet)
-    reader = shards.ShardReader(output / "instructions" / "train")
+    reader = ShardReader(output / "instructions" / "train")
     found = [reader.document(n) for n in range(len(reader))]
     said = sorted(document.segments[-1].text for document in found)
     assert said[2:] == [f" Thing {n}." for n in range(4, 8)]

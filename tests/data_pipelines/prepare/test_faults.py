@@ -18,6 +18,7 @@ from data_pipelines import shards
 from data_pipelines.prepare import corpus
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.recipe import SPLITS, Recipe
+from data_pipelines.shard_reader import ShardReader
 
 pytest.importorskip("apache_beam")
 pytestmark = pytest.mark.extra
@@ -116,7 +117,7 @@ def test_every_fault_of_the_input_is_told_and_costs_only_itself(tmp_path):
         ("e.jsonl", "empty_text", "record"): 1,
     }
     written = {
-        name: [shards.ShardReader(tmp_path / "out" / name / s) for s in SPLITS]
+        name: [ShardReader(tmp_path / "out" / name / s) for s in SPLITS]
         for name in files
     }
     count = {name: sum(map(len, readers)) for name, readers in written.items()}

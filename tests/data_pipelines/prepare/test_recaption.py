@@ -20,6 +20,7 @@ from data_pipelines.prepare import recaption
 from data_pipelines.prepare.asking import Manner
 from data_pipelines.prepare.chat import Endpoint
 from data_pipelines.records import Document, Image, Text
+from data_pipelines.shard_reader import ShardReader
 
 KEY = "sk-very-secret-0123456789"
 COUNT = 24
@@ -79,7 +80,7 @@ def _files(root: pathlib.Path) -> dict[str, bytes]:
 
 
 def _synthetic(root, split: str = "train") -> dict[str, str]:
-    reader = shards.ShardReader(root / "captions" / split)
+    reader = ShardReader(root / "captions" / split)
     found = {}
     for number in range(len(reader)):
         _, text = reader.document(number).segments

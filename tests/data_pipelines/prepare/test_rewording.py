@@ -9,6 +9,7 @@ import pytest
 from data_pipelines import index, records, shards, tokenizer
 from data_pipelines.prepare import rewording
 from data_pipelines.records import Document, Image, Text
+from data_pipelines.shard_reader import ShardReader
 from data_pipelines.wording import Choice
 from mmjax import config as config_lib
 
@@ -44,7 +45,7 @@ def _bytes(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def _read(folder: pathlib.Path) -> list[Document]:
-    reader = shards.ShardReader(folder)
+    reader = ShardReader(folder)
     return [reader.document(number) for number in range(len(reader))]
 
 

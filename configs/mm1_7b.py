@@ -1,0 +1,13 @@
+"""MM1-7B: the recipe of MM1-3B (`configs/mm1_3b.py`) with a 6.5 B decoder."""
+
+from configs import decoders, mm1_3b
+from mmjax import config as config_lib
+
+
+def get_config() -> config_lib.Config:
+    """The run; `--config.data.root` names the folder of prepared corpora."""
+    config = mm1_3b.get_config()
+    config.model.decoder = decoders.mm1_7b()
+    body, _ = config_lib.decoder_parameters(config.model.decoder)
+    config.optim.peak_lr = config_lib.mm1_learning_rate(body)
+    return config
