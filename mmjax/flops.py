@@ -222,7 +222,7 @@ def _towers(model: Model, work: Work) -> list[Product]:
     """
     width, images = model.objective.contrast.width, work.images
     image, text = model.vit.width * width, model.decoder.width * width
-    positions = work.positions - images * model.connector.tokens
+    positions = max(work.positions - images * model.connector.tokens, 0)
     of_texts = [
         product._replace(upstream=tuple(u for u in UP if u.startswith("decoder/")))
         for stack in config_lib.layer_stacks(model.decoder)

@@ -26,7 +26,8 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
     schedule                   [[first step, weights of the sources]], as it was run
     delivered                  {source: {rows, row_share, documents, images, slots,
                                positions, text_tokens, image_tokens, loss_tokens,
-                               epochs}}; what the plan does not count is absent
+                               epochs}}; what the plan does not count is absent;
+                               loss_tokens: pairs or patches, with other objectives
     faults                     {source: {reason: documents}} that had no loss: bad ones
     peak_memory_bytes is process 0's: of one device, or of the host where it computes
 """

@@ -1,5 +1,6 @@
 """Linear probes of a run's encoder, on labelled images of its data."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from data_pipelines.prepare import scenes
 from data_pipelines.records import Document, Image
 from mmjax import generate, run_setup, step
 from mmjax.batch import NO_IMAGE
+from mmjax.config import Config
 from mmjax.evals import heldout, probe
 from mmjax.evals.probe import Labelled, Probe
 from mmjax.run_setup import Run
@@ -38,15 +40,20 @@ def probes(
     count = run.config.evaluation.probe
     if not count or held_out is None:
         return {}
-    fitted_on = _labelled(run.train.pipeline, count)
-    measured_on = _labelled(held_out, count)
+    fitted_on = _labelled(run.config, run.train.pipeline, count)
+    measured_on = _labelled(run.config, held_out, count)
     if not fitted_on.images or not measured_on.images:
         say("no probe: no labels with the images (`labels` in meta of a record)")
         return {}
     key = jax.random.key(run.config.seed)
     fresh = step.init_encoder(run.model, run.config, run.mesh, key)
+    placed = jax.tree.map(lambda x: x.sharding, fresh)
+    features_step = step.make_features_step(run.config, run.mesh, placed)
     trained, untrained = (
-        [_features(run, vit, part.images) for part in (fitted_on, measured_on)]
+        [
+            _features(run, functools.partial(features_step, vit), part.images)
+            for part in (fitted_on, measured_on)
+        ]
         for vit in (params["vit"], fresh)
     )
     found = {}
@@ -87,31 +94,47 @@ def _probe(name: str, trained, untrained, sides) -> Probe:
     return Probe(len(told), accuracy(trained), accuracy(untrained), common)
 
 
-def _labelled(pipeline: Pipeline, count: int) -> _Images:
-    """The first so many labelled images of documents of one image, in record order."""
+def _labelled(config: Config, pipeline: Pipeline, count: int) -> _Images:
+    """The first so many labelled images of documents of one image, in record order.
+
+    Bad records and images are passed over, as in training.
+    """
     found = _Images([], [])
     for number, plan in enumerate(pipeline.plan.sources):
         if plan is None or found.images:
             continue
         columns = plan.documents
-        bounds = columns.segment_start
-        images = np.add.reduceat(columns.segment_image, bounds[:-1], dtype=np.int64)
+        before = np.concatenate([[0], np.cumsum(columns.segment_image)])
+        images = np.diff(before[columns.segment_start])
         for document in np.flatnonzero(images == 1).tolist():
             if len(found.images) == count:
                 break
-            read = pipeline.document(number, document)
-            labels = labels_of(read)
-            if labels:
+            read = _read(config, pipeline, number, document)
+            labels = labels_of(read) if read else {}
+            if read and labels:
                 image = next(s for s in read.segments if isinstance(s, Image))
                 found.images.append(image)
                 found.labels.append(labels)
     return found
 
 
-def _features(run: Run, vit: Any, images: Sequence[Image]) -> Float[np.ndarray, "n E"]:
+def _read(
+    config: Config, pipeline: Pipeline, source: int, document: int
+) -> Document | None:
+    """A document of one image; None where it or its image is bad."""
+    try:
+        read = pipeline.document(source, document)
+        images = [s for s in read.segments if isinstance(s, Image)]
+        materialize.documents_batch(config, pipeline.tokenizer, [images], False)
+    except ValueError:
+        return None
+    return read
+
+
+def _features(
+    run: Run, features_step: Callable[[Any], Any], images: Sequence[Image]
+) -> Float[np.ndarray, "n E"]:
     """The mean feature of each image; all processes call this in step."""
-    placed = jax.tree.map(lambda x: x.sharding, vit)
-    features_step = step.make_features_step(run.config, run.mesh, placed)
     tokenizer, mesh = run.train.pipeline.tokenizer, run.mesh.shape
     found = []
     for start in range(0, len(images), CHUNK):
@@ -123,7 +146,7 @@ def _features(run: Run, vit: Any, images: Sequence[Image]) -> Float[np.ndarray, 
             batch, mesh["data"], mesh["fsdp"], mesh["fsdp"] * mesh["tensor"]
         )
         placed_batch = run_setup.place(run, batch)
-        features_ZCE = heldout.fetch(features_step(vit, placed_batch.pixels_ZChwc))
+        features_ZCE = heldout.fetch(features_step(placed_batch.pixels_ZChwc))
         slots_RT = batch.images_ZRT[0] // run.config.model.connector.tokens
         shown_RT = batch.images_ZRT[0] != NO_IMAGE
         slots = [int(slots_RT[r][shown_RT[r]].min()) for r in range(len(part))]

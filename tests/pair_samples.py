@@ -51,7 +51,10 @@ def batch(rows: list[list[list]], tokens: int, slots: int, groups: int = 1) -> B
 
 
 def sixteen_pairs() -> Batch:
-    """Two groups of 4 rows of 2 captions, whose words tell the image's colour."""
+    """Two groups of 4 rows of 2 captions, whose words tell the image's colour.
+
+    All images have the same ramp in each patch of 4 x 4 pixels.
+    """
     rng = np.random.default_rng(3)
     rows, words = [], rng.integers(3, 16, (8, 2, 2))
     for row in range(8):
@@ -64,6 +67,8 @@ def sixteen_pairs() -> Batch:
         for place in range(2):
             colour = [*(16 * words[row, place]), 128]
             pixels_ZChwc[row // 4, row % 4 * 2 + place] = colour
+    ramp_hw = np.add.outer(np.arange(8) % 4, np.arange(8) % 4)
+    pixels_ZChwc += (2 * ramp_hw[..., None]).astype(np.uint8)
     sources_ZRT = np.broadcast_to(
         np.arange(4, dtype=np.int32)[None, :, None] % 2, made.sources_ZRT.shape
     )

@@ -86,16 +86,10 @@ def test_an_interrupted_run_becomes_bit_for_bit_the_uninterrupted_one(
 ):
     kind, workdir = finished
     hasty = make_config(world, kind, max_hours=1e-9)
-    hasty.log.every = 1  # ends after one step
-    hasty.checkpoint.every = 1
-    train.train(hasty, tmp_path)
+    train.train(hasty, tmp_path)  # ends after one step
     assert not (tmp_path / "report.html").exists()
     train.train(make_config(world, kind), tmp_path)
-    one, other = (
-        {r["step"]: r for r in records(w) if "loss" in r} for w in (workdir, tmp_path)
-    )
-    assert one[STEPS]["param_norm"] == other[STEPS]["param_norm"]
-    assert one[STEPS]["heldout_loss/captions"] == other[STEPS]["heldout_loss/captions"]
+    assert records(tmp_path) == records(workdir)
 
 
 def test_another_run_starts_from_the_encoder_alone(finished, world, tmp_path, capsys):
