@@ -10,7 +10,7 @@ import pytest
 import synthetic
 
 from mmjax import config as config_lib
-from mmjax import objectives, optim, page, sharding, step
+from mmjax import objectives, page, sharding, step
 from mmjax.models import vlm
 from mmjax.ops import next_patch
 
@@ -25,7 +25,7 @@ def _quick_compilation():
 
 @functools.cache
 def trained(kind: str, shape=synthetic.ONE, steps: int = 2, accumulate: int = 1):
-    """Parameters and metrics after steps on the same batch of 16 pairs."""
+    """Metrics of steps on the same batch of 16 pairs."""
     config = pair_samples.config(kind, 8, 12, 8, accumulate=accumulate)
     mesh, model = synthetic.mesh(shape), vlm.build(config.model)
     state = step.init_state(model, config, mesh, jax.random.key(0))
@@ -34,15 +34,13 @@ def trained(kind: str, shape=synthetic.ONE, steps: int = 2, accumulate: int = 1)
     for _ in range(steps):
         state, metrics = train_step(state, batch)
         history.append(jax.device_get(metrics))
-    return jax.device_get(state.params), history
+    return history
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_eight_devices_train_as_one(kind):
-    (one, history), (eight, on_eight) = (
-        trained(kind, shape) for shape in (synthetic.ONE, synthetic.EIGHT)
-    )
-    for ours, theirs in zip(history, on_eight):
+    one, eight = (trained(kind, shape) for shape in (synthetic.ONE, synthetic.EIGHT))
+    for ours, theirs in zip(one, eight):
         np.testing.assert_allclose(
             ours["loss_sum_by_source"], theirs["loss_sum_by_source"], rtol=1e-4
         )
@@ -50,23 +48,19 @@ def test_eight_devices_train_as_one(kind):
             ours["loss_tokens_by_source"], theirs["loss_tokens_by_source"]
         )
         np.testing.assert_allclose(ours["grad_norm"], theirs["grad_norm"], rtol=1e-3)
-    for path, leaf in optim.flatten(one).items():
-        np.testing.assert_allclose(
-            leaf, optim.flatten(eight)[path], rtol=1e-2, atol=1e-3, err_msg=path
-        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_falls(kind):
-    losses = synthetic.losses(trained(kind, steps=40)[1])
+    losses = synthetic.losses(trained(kind, steps=40))
     chance = np.log(16) if kind == "contrastive" else 1.0
     assert losses[-1] < min(0.8 * losses[0], chance)
 
 
 def test_things_are_counted_by_the_source_of_their_image():
-    history = trained("contrastive")[1]
+    history = trained("contrastive")
     assert history[0]["loss_tokens_by_source"].tolist() == [8, 8]
-    counts = [m["loss_tokens_by_source"] for m in trained("aim")[1]]
+    counts = [m["loss_tokens_by_source"] for m in trained("aim")]
     prefix = next_patch.prefixes(
         jax.random.fold_in(jax.random.key(0), 0), (2, 8), 4
     ).reshape(2, 4, 2)
@@ -76,17 +70,13 @@ def test_things_are_counted_by_the_source_of_their_image():
 
 
 def test_prefixes_and_losses_are_the_same_in_microbatches():
-    (whole, one), (parts, two) = trained("aim"), trained("aim", accumulate=2)
+    one, two = trained("aim"), trained("aim", accumulate=2)
     for ours, theirs in zip(one, two):
         np.testing.assert_array_equal(
             ours["loss_tokens_by_source"], theirs["loss_tokens_by_source"]
         )
         np.testing.assert_allclose(
             ours["loss_sum_by_source"], theirs["loss_sum_by_source"], rtol=1e-5
-        )
-    for path, leaf in optim.flatten(whole).items():
-        np.testing.assert_allclose(
-            leaf, optim.flatten(parts)[path], rtol=1e-3, atol=1e-4
         )
 
 
@@ -118,6 +108,7 @@ def test_texts_reach_their_images_without_a_whole_batch_on_one_device():
     """What devices exchange is vectors and weights, no logits and no rows of states."""
     config = pair_samples.config("contrastive", 32, 128, 64)
     config.model.objective.contrast.block = 8
+    config.model.attention = "reference"  # quicker to compile
     lowered = synthetic.lower(config, synthetic.EIGHT)
     found = synthetic.collectives(lowered.compile().as_text())
     pairs, width = 2 * 64, config.model.decoder.width
