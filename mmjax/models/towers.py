@@ -25,7 +25,7 @@ class Vectors(NamedTuple):
     images_ZCW: Float[Array, "Z C W"]
     texts_ZCW: Float[Array, "Z C W"]
     valid_ZC: Bool[Array, "Z C"]  # the slot holds the image of a pair
-    pairs: pairs.Pairs
+    places: pairs.Pairs  # of their documents
     scale: Float[Array, ""]
     bias: Float[Array, ""]
 
