@@ -99,6 +99,13 @@ def set_up(
     return Run(config, workdir, mesh, model, train, frozenset(optim.flatten(trainable)))
 
 
+def place(run: Run, batch: Batch) -> Batch:
+    """A batch that every process has whole, on the mesh."""
+    groups, rows = batch.tokens_ZRT.shape[:2]
+    whole = Share((0, groups), (0, rows), (0, batch.real_ZC.shape[1]))
+    return sharding.to_device(batch, whole, run.mesh, batch)
+
+
 def make_sample_world(config: Config) -> None:
     """Makes the sample world where it is wanted: one process, the others wait."""
     if not config.data.sample_world.enabled:

@@ -1,7 +1,8 @@
 """`State`, the train step where it changes hands, and the eval step.
 
-Losses are sums over tokens divided by the count of the whole batch, in float32, so
-microbatches, devices and packed rows add exactly.
+Losses are sums over tokens (or pairs, or patches: `config.Objective`) divided by the
+count of the whole batch, in float32, so microbatches, devices and packed rows add
+exactly.
 """
 
 from collections.abc import Callable
@@ -13,10 +14,13 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float32, Int32, PRNGKeyArray, Scalar
 
-from mmjax import optim, sharding
+from mmjax import objectives, optim, sharding
 from mmjax.batch import PAD_SEGMENT, Batch
 from mmjax.config import Config
+from mmjax.models import vlm
+from mmjax.models.towers import Vectors
 from mmjax.models.vlm import Model
+from mmjax.objectives import Counted, Objective
 from mmjax.ops import cross_entropy
 from mmjax.ops.cross_entropy import TokenLoss
 from mmjax.ops.moe import RouterSums
@@ -37,7 +41,7 @@ class Sums(NamedTuple):
     """What microbatches add up, besides gradients."""
 
     loss_S: Float32[Array, " S"]  # nats, of the loss tokens of each source
-    tokens_S: Int32[Array, " S"]  # loss tokens of each source
+    tokens_S: Int32[Array, " S"]  # loss tokens (or pairs, or patches) of each source
     z_loss: Float32[Array, ""]  # squared log-partitions of the loss tokens
     router: RouterSums | None = None  # of layers with experts
 
@@ -110,7 +114,7 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
     def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
         trainable, frozen = optim.partition(state.params, config.optim.frozen)
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            grads, sums = gradients(trainable, frozen, batch)
+            grads, sums = gradients(trainable, frozen, batch, state.step)
         updates, opt_state = update(grads, state.opt_state, trainable)
         params = optim.merge(optax.apply_updates(trainable, updates), frozen)  # pyright: ignore[reportArgumentType]
         metrics = {
@@ -155,36 +159,34 @@ def _of_routers(sums: RouterSums | None) -> Metrics:
 
 
 def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
-    """(trainable, frozen, batch) -> (gradients of the mean loss, sums) of a batch."""
-    sources, accumulate = len(config.data.sources), config.optim.accumulate
-    moe = config.model.decoder.moe
+    """(trainable, frozen, batch, step) -> (gradients of the mean loss, sums)."""
+    objective = _objective(model, config, len(config.data.sources))
+    accumulate, moe = config.optim.accumulate, config.model.decoder.moe
 
-    def loss(trainable, frozen, batch: Batch, counts) -> tuple[Scalar, Sums]:
-        params = optim.merge(trainable, frozen)
-        losses, router = token_losses(model, config, params, batch)
-        sums = add_up(losses, batch, sources)._replace(router=router)
+    def loss(trainable, frozen, part: Any, things, tokens) -> tuple[Scalar, Sums]:
+        sums = objective.sums(optim.merge(trainable, frozen), *part)
         z_loss = config.model.z_loss * sums.z_loss
-        total = (sums.loss_S.sum() + z_loss) / jnp.maximum(counts["loss"], 1)
-        if router is not None:  # a mean over tokens, a sum over layers
-            balance = moe.balance_loss * router.balance_L.sum()
-            spread = moe.z_loss * router.z_L.sum()
-            total += (balance + spread) / jnp.maximum(counts["tokens"], 1)
+        total = (sums.loss_S.sum() + z_loss) / jnp.maximum(things, 1)
+        if sums.router is not None:  # a mean over tokens, a sum over layers
+            balance = moe.balance_loss * sums.router.balance_L.sum()
+            spread = moe.z_loss * sums.router.z_L.sum()
+            total += (balance + spread) / jnp.maximum(tokens, 1)
         return total, sums
 
-    def gradients(trainable, frozen, batch: Batch) -> tuple[Any, Sums]:
+    def gradients(trainable, frozen, batch: Batch, step: Array) -> tuple[Any, Sums]:
         placed = sharding.state_shardings(trainable, mesh)
-        counts = {
-            "loss": jnp.asarray(batch.loss_mask_ZRT).sum(),
-            "tokens": (jnp.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum(),
-        }
+        drawn = objective.draw(batch, step)
+        things = objective.things(batch, drawn)
+        tokens = (jnp.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum()
 
-        def of(part: Batch) -> tuple[Any, Sums]:
-            grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, counts)
+        def of(part: tuple[Batch, Any]) -> tuple[Any, Sums]:
+            counts = things, tokens
+            grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, *counts)
             return jax.lax.with_sharding_constraint(grads, placed), sums
 
         if accumulate == 1:
-            return of(batch)
-        parts = microbatches(batch, accumulate)
+            return of((batch, drawn))
+        parts = microbatches((batch, drawn), accumulate)
         shapes = jax.eval_shape(of, jax.tree.map(lambda x: x[0], parts))
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
@@ -196,8 +198,37 @@ def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
     return gradients
 
 
-def microbatches(batch: Batch, count: int) -> Batch:
+def _objective(model: Model, config: Config, sources: int) -> Objective:
+    """What the config's model learns by, its sums as `Sums`."""
+    kind = config.model.objective.kind
+    if kind == "next_token":
+        return _next_token(model, config, sources)
+    made = objectives.ENCODERS[kind](model, config, sources)
+
+    def sums(params: Any, batch: Batch, drawn: Any) -> Any:
+        return Sums(*made.sums(params, batch, drawn), z_loss=jnp.zeros(()))
+
+    return made._replace(sums=sums)
+
+
+def _next_token(model: Model, config: Config, sources: int) -> Objective:
+    def draw(batch: Batch, step: Any) -> None:
+        del batch, step
+
+    def things(batch: Batch, drawn: None) -> Scalar:
+        return jnp.asarray(batch.loss_mask_ZRT).sum()
+
+    def sums(params: Any, batch: Batch, drawn: None) -> Any:
+        losses, router = token_losses(model, config, params, batch)
+        return add_up(losses, batch, sources)._replace(router=router)
+
+    return Objective(draw, things, sums)
+
+
+def microbatches(batch: Any, count: int) -> Any:
     """The batch as `count` batches of whole groups, on a new first axis.
+
+    Arrays of its groups may stand beside it, in any tree.
 
     Microbatch i holds the groups i, i + count, i + 2 count, ...: an equal share of what
     each device of the `data` axis holds already, so nothing moves.
@@ -239,16 +270,71 @@ def add_up(losses: TokenLoss, batch: Batch, sources: int) -> Sums:
 
 def make_eval_step(model: Model, config: Config, mesh: Mesh) -> Any:
     """The jitted eval step: (params, batch) -> TokenLoss, sharded as the rows are."""
-    placed = jax.tree.map(
-        lambda x: x.sharding, abstract_state(model, config, mesh).params
-    )
 
     def eval_step(params: Any, batch: Batch) -> TokenLoss:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return token_losses(model, config, params, batch)[0]
 
-    return jax.jit(
-        eval_step,
-        in_shardings=(placed, sharding.batch_shardings(mesh)),
-        out_shardings=NamedSharding(mesh, sharding.ROWS),
+    return _of_params(eval_step, model, config, mesh, sharding.ROWS)
+
+
+def make_sums_step(model: Model, config: Config, mesh: Mesh, sources: int) -> Any:
+    """The jitted eval step of an encoder's objective: (params, batch) -> Counted.
+
+    What it draws by chance is the same at every call. Replicated on the devices.
+    """
+    objective = objectives.ENCODERS[config.model.objective.kind](model, config, sources)
+
+    def sums_step(params: Any, batch: Batch) -> Counted:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return objective.sums(params, batch, objective.draw(batch, 0))
+
+    return _of_params(sums_step, model, config, mesh, PartitionSpec())
+
+
+def make_vectors_step(model: Model, config: Config, mesh: Mesh) -> Any:
+    """The jitted step of two towers: (params, batch) -> Vectors' first four fields."""
+
+    def vectors_step(params: Any, batch: Batch) -> tuple:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            made: Vectors = model.apply(params, batch)
+            return made[:4]
+
+    return _of_params(vectors_step, model, config, mesh, sharding.SLOTS)
+
+
+def _of_params(
+    function: Callable, model: Model, config: Config, mesh: Mesh, out: PartitionSpec
+) -> Any:
+    """The jitted function of (params, batch), laid out as in training."""
+    placed = jax.tree.map(
+        lambda x: x.sharding, abstract_state(model, config, mesh).params
     )
+    return jax.jit(
+        function,
+        in_shardings=(placed, sharding.batch_shardings(mesh)),
+        out_shardings=NamedSharding(mesh, out),
+    )
+
+
+def make_features_step(config: Config, mesh: Mesh, placed: Any) -> Any:
+    """The jitted (params of `vit`, pixels) -> mean features of each image, float32.
+
+    `placed`: shardings of the parameters.
+    """
+    encode = vlm.build_encoder(config.model)
+
+    def features_step(params: Any, pixels_ZChwc: Array) -> Float32[Array, "Z C E"]:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return encode(params, pixels_ZChwc).astype(jnp.float32).mean(axis=2)
+
+    slots = NamedSharding(mesh, sharding.SLOTS)
+    return jax.jit(features_step, in_shardings=(placed, slots), out_shardings=slots)
+
+
+def init_encoder(model: Model, config: Config, mesh: Mesh, key: PRNGKeyArray) -> Any:
+    """The parameters of `vit` as `init_state` makes them; no others are made."""
+    placed = abstract_state(model, config, mesh).params["vit"]
+    placed = jax.tree.map(lambda x: x.sharding, placed)
+    init = jax.jit(lambda key: model.init(key)["vit"], out_shardings=placed)
+    return init(key)

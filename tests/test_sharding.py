@@ -73,6 +73,10 @@ def every_config() -> dict[str, config_lib.Config]:
     configs["deep"].model.connector = config_lib.Connector(
         kind="mlp", tokens=4, mlp_depth=3, prenorm=True
     )
+    for kind in config_lib.OBJECTIVES:
+        configs[kind] = synthetic.config()
+        configs[kind].model.objective.kind = kind
+        configs[kind].model.decoder.tied_embeddings = True
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
     configs["experts"] = synthetic.config()
