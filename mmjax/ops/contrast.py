@@ -1,14 +1,16 @@
 """Contrastive losses over a batch on many devices, no two of which hold all of it.
 
 Each device keeps its images, and the texts of all devices come by in a ring, a block at
-a time: a device holds `images / devices` x `block` logits, never images x texts. (The
-ring is that of SigLIP, Zhai et al., arXiv 2303.15343, section 3.3.)
+a time, once forwards and once backwards: a device holds `images / devices` x `block`
+logits, never images x texts. (The ring is that of SigLIP, Zhai et al., arXiv
+2303.15343, section 3.3.) All is float32, also on TPUs: a pair's own logit must be the
+number that is in its sums, and beside the towers the products cost nothing.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,22 +26,32 @@ class Reduction(NamedTuple):
     empty: float  # of no logits
     over: Callable[..., Array]  # (logits, axis=)
     join: Callable[[Array, Array], Array]
+    slope: Callable[[Array, Array], Array]  # (logits, what they come to) -> derivative
 
 
 CONTRASTS = {
     "sigmoid": Reduction(
-        0.0, lambda logits, axis: jax.nn.softplus(logits).sum(axis), jnp.add
+        0.0,
+        lambda logits, axis: jax.nn.softplus(logits).sum(axis),
+        jnp.add,
+        lambda logits, total: jax.nn.sigmoid(logits),
     ),
-    "softmax": Reduction(MASKED, jax.nn.logsumexp, jnp.logaddexp),
+    "softmax": Reduction(
+        MASKED,
+        jax.nn.logsumexp,
+        jnp.logaddexp,
+        lambda logits, total: jnp.exp(logits - total),
+    ),
 }
 
 
-class _Texts(NamedTuple):
-    """A device's texts in blocks, on their way round the ring."""
+class _Ring(NamedTuple):
+    """The devices that texts go round, and what they come to there."""
 
-    vectors_kbW: Float[Array, "k b W"]
-    valid_kb: Bool[Array, "k b"]
-    over_images_kb: Float[Array, "k b"]  # of the images that they have met
+    reduction: Reduction
+    block: int  # texts compared at a time
+    devices: int
+    axes: tuple[str, ...]  # of the mesh, that they lie on
 
 
 def normed(x: Float[Array, "*axes W"]) -> Float[Array, "*axes W"]:
@@ -73,7 +85,8 @@ def losses(
     mesh = jax.sharding.get_abstract_mesh()
     axes = tuple(name for entry in spec for name in _names(entry))
     devices = 1 if mesh.empty else math.prod(mesh.shape[name] for name in axes)
-    of_device = functools.partial(_of_device, CONTRASTS[kind], block, devices, axes)
+    ring = _Ring(CONTRASTS[kind], block, devices, axes)
+    of_device = functools.partial(_of_device, ring)
     if devices > 1:
         of_device = jax.shard_map(
             of_device, in_specs=(spec,) * 3, out_specs=spec, check_vma=False
@@ -86,10 +99,7 @@ def _names(entry) -> tuple[str, ...]:
 
 
 def _of_device(
-    reduction: Reduction,
-    block: int,
-    devices: int,
-    axes: tuple[str, ...],
+    ring: _Ring,
     images_ZCW: Float[Array, "z c W"],
     texts_ZCW: Float[Array, "z c W"],
     valid_ZC: Bool[Array, "z c"],
@@ -97,50 +107,95 @@ def _of_device(
     """The losses of a device's own pairs."""
     images_IW, texts_IW = (x.reshape(-1, x.shape[-1]) for x in (images_ZCW, texts_ZCW))
     valid_I = valid_ZC.reshape(-1)
-    texts = _in_blocks(texts_IW, valid_I, block, reduction.empty)
-    compare = functools.partial(_compare, reduction, images_IW, valid_I)
-    ring = [(i, (i + 1) % devices) for i in range(devices)]
-
-    def turn(carry, _):
-        over_texts_I, texts = compare(*carry)
-        if devices > 1:
-            texts = jax.tree.map(lambda x: jax.lax.ppermute(x, axes, ring), texts)
-        return (over_texts_I, texts), None
-
-    start = (jnp.full(valid_I.shape, reduction.empty), texts)
-    # After as many turns as there are devices the texts are back where they began.
-    (over_texts_I, texts), _ = jax.lax.scan(turn, start, None, length=devices)
-    over_images_I = texts.over_images_kb.reshape(-1)[: valid_I.size]
+    over_texts_I, over_images_I = _totals(ring, images_IW, texts_IW, valid_I)
     own_I = jnp.sum(images_IW * texts_IW, axis=-1)
     loss_I = 0.5 * (over_texts_I + over_images_I) - own_I
     return jnp.where(valid_I, loss_I, 0).reshape(valid_ZC.shape)
 
 
-def _in_blocks(texts_IW, valid_I, block: int, empty: float) -> _Texts:
-    """Texts in blocks of one size; the last is filled up with invalid ones."""
-    count = -(-valid_I.size // block)
-    size = -(-valid_I.size // count)
-    more = count * size - valid_I.size
-    return _Texts(
-        jnp.pad(texts_IW, ((0, more), (0, 0))).reshape(count, size, -1),
-        jnp.pad(valid_I, (0, more)).reshape(count, size),
-        jnp.full((count, size), empty),
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _totals(
+    ring: _Ring, images_IW: Array, texts_IW: Array, valid_I: Array
+) -> tuple[Array, Array]:
+    """What the logits of each image, and of each text, of a device come to."""
+    reduction = ring.reduction
+
+    def meet(over_texts_I: Array, texts: tuple[Array, ...]):
+        texts_bW, valid_b, over_images_b = texts
+        logits_Ib = _logits(images_IW, valid_I, texts_bW, valid_b)
+        more_I, more_b = (reduction.over(logits_Ib, axis=axis) for axis in (1, 0))
+        over_images_b = reduction.join(over_images_b, more_b)
+        return reduction.join(over_texts_I, more_I), (texts_bW, valid_b, over_images_b)
+
+    empty_I = jnp.full(valid_I.shape, reduction.empty)
+    texts = (texts_IW, valid_I, empty_I)
+    over_texts_I, (_, _, over_images_I) = _round(ring, meet, empty_I, texts)
+    return over_texts_I, over_images_I
+
+
+def _totals_and_residuals(ring: _Ring, *vectors: Array) -> tuple[Any, Any]:
+    totals = _totals(ring, *vectors)
+    return totals, (*vectors, *totals)
+
+
+def _slopes(ring: _Ring, residuals: Any, slopes: Any) -> tuple[Array, Array, None]:
+    """Of images and texts, in another round, in which logits are made again."""
+    images_IW, texts_IW, valid_I, over_texts_I, over_images_I = residuals
+    slope = ring.reduction.slope
+    product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+
+    def meet(images_slope_IW: Array, texts: tuple[Array, ...]):
+        texts_bW, valid_b, over_images_b, slope_b, texts_slope_bW = texts
+        logits_Ib = _logits(images_IW, valid_I, texts_bW, valid_b)
+        slope_Ib = slopes[0][:, None] * slope(logits_Ib, over_texts_I[:, None])
+        slope_Ib += slope_b * slope(logits_Ib, over_images_b)
+        slope_Ib = jnp.where(valid_I[:, None] & valid_b, slope_Ib, 0)
+        images_slope_IW += product("Ib,bW->IW", slope_Ib, texts_bW)
+        texts_slope_bW += product("Ib,IW->bW", slope_Ib, images_IW)
+        return images_slope_IW, (*texts[:-1], texts_slope_bW)
+
+    none_IW = jnp.zeros_like(images_IW)
+    texts = (texts_IW, valid_I, over_images_I, slopes[1], none_IW)
+    images_slope_IW, (*_, texts_slope_IW) = _round(ring, meet, none_IW, texts)
+    return images_slope_IW, texts_slope_IW, None
+
+
+_totals.defvjp(_totals_and_residuals, _slopes)
+
+
+def _logits(
+    images_IW: Array, valid_I: Array, texts_bW: Array, valid_b: Array
+) -> Float[Array, "I b"]:
+    """The products of valid images with valid texts."""
+    logits_Ib = jnp.einsum(
+        "IW,bW->Ib", images_IW, texts_bW, precision=jax.lax.Precision.HIGHEST
     )
+    return jnp.where(valid_I[:, None] & valid_b, logits_Ib, MASKED)
 
 
-def _compare(reduction: Reduction, images_IW, valid_I, over_texts_I, texts: _Texts):
-    """Both accumulators after the device's images have met these texts."""
+def _round(ring: _Ring, meet: Callable, kept: Any, texts: Any) -> tuple[Any, Any]:
+    """What a device has kept, and what its texts [I, ...] come home with.
 
-    @jax.checkpoint  # the backward pass makes a block's logits again
-    def meet(over_texts_I, part: _Texts):
-        logits_Ib = jnp.einsum(
-            "IW,bW->Ib", images_IW, part.vectors_kbW, preferred_element_type=jnp.float32
-        )
-        both_Ib = valid_I[:, None] & part.valid_kb
-        logits_Ib = jnp.where(both_Ib, logits_Ib, MASKED)
-        over_texts_I = reduction.join(over_texts_I, reduction.over(logits_Ib, axis=1))
-        over_images_b = reduction.over(logits_Ib, axis=0)
-        return over_texts_I, reduction.join(part.over_images_kb, over_images_b)
+    `meet` maps (kept, a block of texts) to both as they are then.
+    """
+    size = len(texts[0])
+    blocks = -(-size // ring.block)
+    more = blocks * -(-size // blocks) - size  # invalid texts that fill up the last
+    neighbours = [(i, (i + 1) % ring.devices) for i in range(ring.devices)]
 
-    over_texts_I, over_images_kb = jax.lax.scan(meet, over_texts_I, texts)
-    return over_texts_I, texts._replace(over_images_kb=over_images_kb)
+    def cut(x: Array) -> Array:
+        x = jnp.pad(x, ((0, more), *[(0, 0)] * (x.ndim - 1)))
+        return x.reshape(blocks, -1, *x.shape[1:])
+
+    def turn(carry, _):
+        kept, texts = jax.lax.scan(meet, *carry)
+        if ring.devices > 1:
+            texts = jax.tree.map(
+                lambda x: jax.lax.ppermute(x, ring.axes, neighbours), texts
+            )
+        return (kept, texts), None
+
+    # After as many turns as there are devices the texts are back where they began.
+    start = (kept, jax.tree.map(cut, texts))
+    (kept, texts), _ = jax.lax.scan(turn, start, None, length=ring.devices)
+    return kept, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:size], texts)

@@ -13,23 +13,35 @@ from mmjax import config as config_lib
 from mmjax import sharding
 from mmjax.ops import contrast
 
-GROUPS, SLOTS, WIDTH = 2, 12, 5
+GROUPS, SLOTS, WIDTH = 8, 8, 5
+SCALE, BIAS = 4.0, -1.5
+MESHES = [
+    config_lib.Mesh(1, 1, 1),
+    config_lib.Mesh(8, 1, 1),
+    config_lib.Mesh(1, 8, 1),
+    config_lib.Mesh(1, 2, 4),
+    config_lib.Mesh(2, 2, 2),
+    config_lib.Mesh(2, 2, 1, expert=2),
+]
 
 
-def vectors(seed=0, slots=SLOTS):
+def vectors(seed=0, groups=GROUPS, slots=SLOTS, width=WIDTH):
+    """Images, texts and which of them are pairs: four in five."""
     rng = np.random.default_rng(seed)
-    images, texts = rng.normal(size=(2, GROUPS, slots, WIDTH)).astype(np.float32)
-    valid = rng.random((GROUPS, slots)) < 0.8
+    images, texts = jnp.asarray(
+        rng.normal(size=(2, groups, slots, width)).astype(np.float32)
+    )
+    valid = rng.random((groups, slots)) < 0.8
     return contrast.normed(images), contrast.normed(texts), jnp.asarray(valid)
 
 
-def by_couples(images, texts, valid, scale, bias, kind):
+def by_couples(images, texts, valid, kind):
     """Losses in float64, couple after couple."""
     images, texts = (
         np.asarray(x, np.float64).reshape(-1, WIDTH) for x in (images, texts)
     )
     there = np.flatnonzero(valid)
-    logits = scale * images @ texts.T + bias
+    logits = SCALE * images @ texts.T + BIAS
     losses = np.zeros(len(images))
     for i in there:
         if kind == "softmax":
@@ -42,84 +54,107 @@ def by_couples(images, texts, valid, scale, bias, kind):
     return losses.reshape(valid.shape)
 
 
-def on(shape, kind, block=5):
-    """The jitted (images, texts, valid, scale, bias) -> losses on a mesh, or alone."""
+def by_matrix(images, texts, valid, scale, bias, kind):
+    """The sum of all losses, by the matrix of all logits."""
+    images, texts = (x.reshape(-1, x.shape[-1]) for x in (images, texts))
+    logits = scale * jnp.matmul(images, texts.T) + bias
+    both = valid.reshape(-1, 1) & valid.reshape(1, -1)
+    own = jnp.where(valid.reshape(-1), jnp.diag(logits), 0).sum()
+    if kind == "sigmoid":
+        return jnp.where(both, jnp.logaddexp(0, logits), 0).sum() - own
+    logits = jnp.where(both, logits, -jnp.inf)
+    total = -own
+    for axis in (0, 1):
+        sums = jax.nn.logsumexp(logits, axis=axis)
+        total += jnp.where(valid.reshape(-1), sums, 0).sum() / 2
+    return total
+
+
+def on(mesh, kind, block=5):
+    """(images, texts, valid, scale, bias) -> losses, on a mesh; None: without one."""
 
     def losses(*arguments):
         return contrast.losses(*arguments, kind, block, sharding.SLOTS)
 
-    if shape is None:
-        return jax.jit(losses)
-    mesh = synthetic.mesh(shape)
-    slots = NamedSharding(mesh, sharding.SLOTS)
+    if mesh is None:
+        return losses
+    devices = mesh.data * mesh.fsdp * mesh.tensor * mesh.expert
+    made = sharding.make_mesh(mesh, jax.devices()[:devices])
 
     def inside(*arguments):
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return losses(*arguments)
+        slots = NamedSharding(made, sharding.SLOTS)
+        arrays = jax.lax.with_sharding_constraint(arguments[:3], slots)
+        with jax.sharding.use_abstract_mesh(made.abstract_mesh):
+            found = losses(*arrays, *arguments[3:])
+        return jax.lax.with_sharding_constraint(found, slots)
 
-    return jax.jit(inside, in_shardings=(slots,) * 3 + (None,) * 2, out_shardings=slots)
+    return inside
+
+
+def with_slopes(losses):
+    """The jitted (images, texts, valid, scale, bias) -> losses, and slopes of sums."""
+
+    def total(images, texts, scale, bias, valid):
+        found = losses(images, texts, valid, scale, bias)
+        return found.sum(), found
+
+    slopes = jax.value_and_grad(total, argnums=(0, 1, 2, 3), has_aux=True)
+
+    @jax.jit
+    def made(images, texts, valid, scale=SCALE, bias=BIAS):
+        (_, found), slope = slopes(images, texts, scale, bias, valid)
+        return found, slope
+
+    return made
 
 
 @pytest.mark.parametrize("kind", config_lib.CONTRASTS)
-@pytest.mark.parametrize("shape", [None, synthetic.ONE, synthetic.EIGHT])
-def test_losses_are_those_of_all_couples_on_any_mesh(kind, shape):
+@pytest.mark.parametrize("mesh", [None, *MESHES], ids=repr)
+def test_losses_and_gradients_are_those_of_all_couples_on_any_mesh(kind, mesh):
     made = vectors()
-    losses = on(shape, kind)(*made, jnp.float32(4.0), jnp.float32(-1.5))
-    wanted = by_couples(*made, 4.0, -1.5, kind)
+    numbers = jnp.float32(SCALE), jnp.float32(BIAS)
+    with synthetic.quick_compilation():
+        losses, slopes = with_slopes(on(mesh, kind))(*made, *numbers)
+    wanted = by_couples(*made, kind)
     np.testing.assert_allclose(losses, wanted, rtol=2e-5, atol=1e-6)
     assert (np.asarray(losses)[~np.asarray(made[2])] == 0).all()
 
-
-@pytest.mark.parametrize("kind", config_lib.CONTRASTS)
-def test_gradients_are_those_of_the_whole_matrix_on_any_mesh(kind):
-    images, texts, valid = vectors(1)
-    numbers = jnp.float32(4.0), jnp.float32(-1.5)
-
     def plain(images, texts, scale, bias):
-        """The loss of all pairs, by the matrix of all logits."""
-        images, texts = (x.reshape(-1, WIDTH) for x in (images, texts))
-        logits = scale * images @ texts.T + bias
-        both = valid.reshape(-1, 1) & valid.reshape(1, -1)
-        same = jnp.eye(len(logits))
-        if kind == "sigmoid":
-            terms = jnp.logaddexp(0, (1 - 2 * same) * logits)
-            return jnp.where(both, terms, 0).sum()
-        logits = jnp.where(both, logits, -jnp.inf)
-        total = 0.0
-        for i in np.flatnonzero(valid):
-            total -= jax.nn.log_softmax(logits[i])[i] / 2
-            total -= jax.nn.log_softmax(logits[:, i])[i] / 2
-        return total
+        return by_matrix(images, texts, made[2], scale, bias, kind)
 
-    wanted = jax.grad(plain, argnums=(0, 1, 2, 3))(images, texts, *numbers)
-    for shape in (None, synthetic.EIGHT):
-        losses = on(shape, kind)
-        made = jax.grad(
-            lambda *x, of=losses: of(x[0], x[1], valid, x[2], x[3]).sum(),
-            argnums=(0, 1, 2, 3),
-        )(images, texts, *numbers)
-        for ours, theirs in zip(made, wanted):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
+    expected = jax.grad(plain, argnums=(0, 1, 2, 3))(*made[:2], *numbers)
+    np.testing.assert_allclose(plain(*made[:2], *numbers), wanted.sum(), rtol=1e-5)
+    for ours, theirs in zip(slopes, expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
+
+
+def sizes(compiled) -> list[int]:
+    """How many numbers each array of a compiled program holds on one device."""
+    shapes = re.findall(r"\b[a-z]+\d*\[([\d,]+)\]", compiled.as_text())
+    return [int(np.prod([int(n) for n in shape.split(",")])) for shape in shapes]
 
 
 @pytest.mark.parametrize("kind", config_lib.CONTRASTS)
-def test_no_device_holds_more_logits_than_its_images_times_a_block(kind):
-    slots, block = 256, 16
-    made = vectors(2, slots)
-    images = GROUPS * slots
-    losses = on(synthetic.EIGHT, kind, block)
-    gradient = jax.jit(
-        jax.grad(lambda u, v: losses(u, v, made[2], 4.0, 0.0).sum(), argnums=(0, 1))
-    )
-    text = gradient.lower(*made[:2]).compile().as_text()
-    sizes = [
-        int(np.prod([int(n) for n in shape.split(",")]))
-        for shape in re.findall(r"f32\[([\d,]+)\]", text)
-    ]
-    own = images // 8
-    # What the texts of a whole ring take is kept for the backward pass.
-    assert max(sizes) <= images * (WIDTH + 1) < images * images / 8
-    assert own * block in sizes  # and this is what was looked for
+@pytest.mark.parametrize("block", [16, 1024])
+def test_no_device_holds_more_than_the_logits_of_its_images_and_a_block(kind, block):
+    made = vectors(2, slots=64, width=3)
+    pairs = GROUPS * 64
+    own = pairs // 8
+    logits = own * min(block, own)
+    held = sizes(with_slopes(on(MESHES[4], kind, block)).lower(*made).compile())
+    assert max(held) == logits
+    plain = jax.grad(lambda u, v: by_matrix(u, v, made[2], SCALE, BIAS, kind))
+    assert pairs**2 in sizes(jax.jit(plain).lower(*made[:2]).compile())
+
+
+def test_memory_grows_with_the_batch_and_not_with_its_square():
+    def bytes_of(slots: int) -> int:
+        made = vectors(2, slots=slots, width=3)
+        compiled = with_slopes(on(MESHES[4], "softmax", 16)).lower(*made).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    small, large = bytes_of(128), bytes_of(1024)
+    assert large < 8.5 * small
 
 
 def test_vectors_have_length_one_and_zero_has_a_finite_gradient():

@@ -36,7 +36,7 @@ def test_errors_are_of_pixels_normalized_patch_by_patch():
     patches = rng.normal(3, 5, (2, 3, 4, 12)).astype(np.float32)
     patches[0, 0, 2] = 7.0  # of one colour: nothing is left of it
     predicted = rng.normal(size=(2, 3, 3, 12)).astype(np.float32)
-    made = next_patch.squared_errors(predicted, patches)
+    made = next_patch.squared_errors(jnp.asarray(predicted), jnp.asarray(patches))
     for z in range(2):
         for c in range(3):
             for p in range(1, 4):

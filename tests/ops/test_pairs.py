@@ -1,5 +1,6 @@
 """Which images and texts are pairs, and texts as if they stood alone."""
 
+import jax.numpy as jnp
 import numpy as np
 import pair_samples
 
@@ -41,7 +42,7 @@ def test_other_documents_are_no_pairs():
 
 def test_texts_stand_as_if_their_documents_had_no_image():
     rows = [[[1, "slot 0", 5, 6], [1, 7, "slot 1", 8], [1, 9]]]
-    batch = pair_samples.batch(rows, 16, 2)
+    batch = pair_samples.device_batch(pair_samples.batch(rows, 16, 2))
     made = pairs.texts(batch.segments_ZRT, batch.positions_ZRT, batch.images_ZRT)
     text_T = (batch.images_ZRT[0, 0] < 0) & (batch.segments_ZRT[0, 0] > 0)
     segments_T, positions_T = (np.asarray(x)[0, 0] for x in made)
@@ -56,5 +57,5 @@ def test_a_slot_has_the_source_of_its_document():
     batch = pair_samples.batch(rows, 10, 4)
     sources = np.zeros((1, 2, 10), np.int32)
     sources[0, 0], sources[0, 1, 4:] = 2, 1
-    made = pairs.slot_sources(batch.images_ZRT, sources, 4, 2)
+    made = pairs.slot_sources(jnp.asarray(batch.images_ZRT), jnp.asarray(sources), 4, 2)
     assert made.tolist() == [[0, 2, 1, 0]]
