@@ -15,7 +15,7 @@ letters mean the same everywhere in the project:
     h, w, c  pixels; p  of a patch      H  head size
     J  tokens of several rows           A  experts that a token goes to
     M  slots of the experts' buffers    W  width of vectors of pairs
-    U  documents of a group
+    U  documents of a group             b  vectors that come by in a block
 """
 
 __version__ = "0.1.0"

@@ -424,7 +424,7 @@ class Config:
     """A whole run."""
 
     steps: int = 200_000
-    seed: int = 0  # of the parameters
+    seed: int = 0  # of the parameters, and of what an objective draws by chance
     init_from: str = ""  # checkpoint folder whose weights the run starts from
     init_parts: tuple[str, ...] = ()  # such as vit: no others are taken; empty: all
     max_hours: float = 0.0  # end cleanly after this long; 0: no limit

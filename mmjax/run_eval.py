@@ -14,7 +14,15 @@ from data_pipelines import materialize, paths
 from data_pipelines import pipeline as pipelines
 from data_pipelines.records import Text
 from mmjax import config as config_lib
-from mmjax import generate, metrics, report, run_probe, run_setup, step
+from mmjax import (
+    encoder_steps,
+    generate,
+    metrics,
+    report,
+    run_probe,
+    run_setup,
+    step,
+)
 from mmjax.batch import PAD_SEGMENT
 from mmjax.config import Source
 from mmjax.evals import heldout, questions, retrieval
@@ -30,7 +38,7 @@ class Evaluation(NamedTuple):
     """The held-out data of a run, and the step that reads it."""
 
     run: Run
-    eval_step: Any  # `step.make_eval_step`; of encoders, `step.make_sums_step`
+    eval_step: Any  # `step.make_eval_step`; of encoders, `encoder_steps.make_sums_step`
     names: list[str]  # sources that have held-out documents
     held_out: Stream | None
     questions: Stream | None
@@ -60,7 +68,7 @@ def open(run: Run, say: Callable[[str], None]) -> Evaluation:
         run,
         step.make_eval_step(*parts)
         if _answers(run)
-        else step.make_sums_step(*parts, len(there)),
+        else encoder_steps.make_sums_step(*parts, len(there)),
         [source.name for source in there],
         opened(folders, config.evaluation.rows) if folders else None,
         opened([asked], 0) if asked else None,
@@ -90,7 +98,7 @@ def recall(evaluation: Evaluation, params: Any) -> Recall | None:
     run, stream = evaluation.run, evaluation.held_out
     if run.config.model.objective.kind != "contrastive" or stream is None:
         return None
-    vectors_step = step.make_vectors_step(run.model, run.config, run.mesh)
+    vectors_step = encoder_steps.make_vectors_step(run.model, run.config, run.mesh)
     return retrieval.evaluate(vectors_step, params, stream.batches())
 
 

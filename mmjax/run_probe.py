@@ -12,7 +12,7 @@ from data_pipelines import materialize
 from data_pipelines.pipeline import Pipeline
 from data_pipelines.prepare import scenes
 from data_pipelines.records import Document, Image
-from mmjax import generate, run_setup, step
+from mmjax import encoder_steps, generate, run_setup
 from mmjax.batch import NO_IMAGE
 from mmjax.config import Config
 from mmjax.evals import heldout, probe
@@ -46,9 +46,9 @@ def probes(
         say("no probe: no labels with the images (`labels` in meta of a record)")
         return {}
     key = jax.random.key(run.config.seed)
-    fresh = step.init_encoder(run.model, run.config, run.mesh, key)
+    fresh = encoder_steps.init_encoder(run.model, run.config, run.mesh, key)
     placed = jax.tree.map(lambda x: x.sharding, fresh)
-    features_step = step.make_features_step(run.config, run.mesh, placed)
+    features_step = encoder_steps.make_features_step(run.config, run.mesh, placed)
     trained, untrained = (
         [
             _features(run, functools.partial(features_step, vit), part.images)

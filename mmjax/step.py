@@ -1,6 +1,6 @@
 """`State`, the train step where it changes hands, and the eval step.
 
-Losses are sums over tokens (or pairs, or patches: `config.Objective`) divided by the
+Losses are sums over tokens (or pairs, or patches: `objectives`) divided by the
 count of the whole batch, in float32, so microbatches, devices and packed rows add
 exactly.
 """
@@ -12,16 +12,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float32, Int32, PRNGKeyArray, Scalar
+from jaxtyping import Array, Int32, PRNGKeyArray, Scalar
 
 from mmjax import objectives, optim, sharding
 from mmjax.batch import PAD_SEGMENT, Batch
 from mmjax.config import Config
-from mmjax.models import vlm
-from mmjax.models.towers import Vectors
 from mmjax.models.vlm import Model
-from mmjax.objectives import Counted, Objective
-from mmjax.ops import cross_entropy
+from mmjax.objectives import Sums
 from mmjax.ops.cross_entropy import TokenLoss
 from mmjax.ops.moe import RouterSums
 
@@ -35,15 +32,6 @@ class State(NamedTuple):
     step: Int32[Array, ""]  # updates done
     params: optim.Params
     opt_state: Any  # moments of the trainable parameters only
-
-
-class Sums(NamedTuple):
-    """What microbatches add up, besides gradients."""
-
-    loss_S: Float32[Array, " S"]  # nats, of the loss tokens of each source
-    tokens_S: Int32[Array, " S"]  # loss tokens (or pairs, or patches) of each source
-    z_loss: Float32[Array, ""]  # squared log-partitions of the loss tokens
-    router: RouterSums | None = None  # of layers with experts
 
 
 def learning_rate(config: Config) -> optim.Schedule:
@@ -160,7 +148,7 @@ def _of_routers(sums: RouterSums | None) -> Metrics:
 
 def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
     """(trainable, frozen, batch, step) -> (gradients of the mean loss, sums)."""
-    objective = _objective(model, config, len(config.data.sources))
+    objective = objectives.of(model, config, len(config.data.sources))
     accumulate, moe = config.optim.accumulate, config.model.decoder.moe
 
     def loss(trainable, frozen, part: Any, things, tokens) -> tuple[Scalar, Sums]:
@@ -198,33 +186,6 @@ def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
     return gradients
 
 
-def _objective(model: Model, config: Config, sources: int) -> Objective:
-    """What the config's model learns by, its sums as `Sums`."""
-    kind = config.model.objective.kind
-    if kind == "next_token":
-        return _next_token(model, config, sources)
-    made = objectives.ENCODERS[kind](model, config, sources)
-
-    def sums(params: Any, batch: Batch, drawn: Any) -> Any:
-        return Sums(*made.sums(params, batch, drawn), z_loss=jnp.zeros(()))
-
-    return made._replace(sums=sums)
-
-
-def _next_token(model: Model, config: Config, sources: int) -> Objective:
-    def draw(batch: Batch, step: Any) -> None:
-        del batch, step
-
-    def things(batch: Batch, drawn: None) -> Scalar:
-        return jnp.asarray(batch.loss_mask_ZRT).sum()
-
-    def sums(params: Any, batch: Batch, drawn: None) -> Any:
-        losses, router = token_losses(model, config, params, batch)
-        return add_up(losses, batch, sources)._replace(router=router)
-
-    return Objective(draw, things, sums)
-
-
 def microbatches(batch: Any, count: int) -> Any:
     """The batch as `count` batches of whole groups, on a new first axis.
 
@@ -239,71 +200,17 @@ def microbatches(batch: Any, count: int) -> Any:
     )
 
 
-def token_losses(
-    model: Model, config: Config, params: Any, batch: Batch
-) -> tuple[TokenLoss, RouterSums | None]:
-    """The loss of every position, counted or not, and what the routers did."""
-    outputs = model.apply(params, batch)
-    losses = cross_entropy.chunked(
-        outputs.hidden_ZRTD,
-        outputs.unembed_DV,
-        jnp.asarray(batch.targets_ZRT),
-        config.model.loss_chunk,
-        config.model.decoder.logit_softcap,
-    )
-    return losses, outputs.router
-
-
-def add_up(losses: TokenLoss, batch: Batch, sources: int) -> Sums:
-    """Sums over the positions that count, by their source."""
-    mask_ZRT = jnp.asarray(batch.loss_mask_ZRT)
-    z_loss = jnp.where(mask_ZRT, jnp.square(losses.log_z_ZRT), 0).sum()
-    place_SZRT = jnp.arange(sources)[:, None, None, None] == batch.sources_ZRT
-    counted_SZRT = place_SZRT & mask_ZRT
-    # `where`, not a product: what is not finite must not spoil other sources.
-    return Sums(
-        jnp.where(counted_SZRT, losses.nll_ZRT, 0).sum((1, 2, 3)),
-        counted_SZRT.sum((1, 2, 3)),
-        z_loss,
-    )
-
-
 def make_eval_step(model: Model, config: Config, mesh: Mesh) -> Any:
     """The jitted eval step: (params, batch) -> TokenLoss, sharded as the rows are."""
 
     def eval_step(params: Any, batch: Batch) -> TokenLoss:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return token_losses(model, config, params, batch)[0]
+            return objectives.token_losses(model, config, params, batch)[0]
 
-    return _of_params(eval_step, model, config, mesh, sharding.ROWS)
-
-
-def make_sums_step(model: Model, config: Config, mesh: Mesh, sources: int) -> Any:
-    """The jitted eval step of an encoder's objective: (params, batch) -> Counted.
-
-    What it draws by chance is the same at every call. Replicated on the devices.
-    """
-    objective = objectives.ENCODERS[config.model.objective.kind](model, config, sources)
-
-    def sums_step(params: Any, batch: Batch) -> Counted:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return objective.sums(params, batch, objective.draw(batch, 0))
-
-    return _of_params(sums_step, model, config, mesh, PartitionSpec())
+    return of_params(eval_step, model, config, mesh, sharding.ROWS)
 
 
-def make_vectors_step(model: Model, config: Config, mesh: Mesh) -> Any:
-    """The jitted step of two towers: (params, batch) -> Vectors' first four fields."""
-
-    def vectors_step(params: Any, batch: Batch) -> tuple:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            made: Vectors = model.apply(params, batch)
-            return made[:4]
-
-    return _of_params(vectors_step, model, config, mesh, sharding.SLOTS)
-
-
-def _of_params(
+def of_params(
     function: Callable, model: Model, config: Config, mesh: Mesh, out: PartitionSpec
 ) -> Any:
     """The jitted function of (params, batch), laid out as in training."""
@@ -315,26 +222,3 @@ def _of_params(
         in_shardings=(placed, sharding.batch_shardings(mesh)),
         out_shardings=NamedSharding(mesh, out),
     )
-
-
-def make_features_step(config: Config, mesh: Mesh, placed: Any) -> Any:
-    """The jitted (params of `vit`, pixels) -> mean features of each image, float32.
-
-    `placed`: shardings of the parameters.
-    """
-    encode = vlm.build_encoder(config.model)
-
-    def features_step(params: Any, pixels_ZChwc: Array) -> Float32[Array, "Z C E"]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return encode(params, pixels_ZChwc).astype(jnp.float32).mean(axis=2)
-
-    slots = NamedSharding(mesh, sharding.SLOTS)
-    return jax.jit(features_step, in_shardings=(placed, slots), out_shardings=slots)
-
-
-def init_encoder(model: Model, config: Config, mesh: Mesh, key: PRNGKeyArray) -> Any:
-    """The parameters of `vit` as `init_state` makes them; no others are made."""
-    placed = abstract_state(model, config, mesh).params["vit"]
-    placed = jax.tree.map(lambda x: x.sharding, placed)
-    init = jax.jit(lambda key: model.init(key)["vit"], out_shardings=placed)
-    return init(key)

@@ -12,7 +12,17 @@ import tiny_run
 
 from data_pipelines.prepare import sample_world, scenes
 from data_pipelines.records import Document, Text
-from mmjax import checkpoint, config, metrics, optim, run_probe, sharding, step, train
+from mmjax import (
+    checkpoint,
+    config,
+    encoder_steps,
+    metrics,
+    optim,
+    run_probe,
+    sharding,
+    step,
+    train,
+)
 from mmjax.models import vlm
 
 STEPS = 4
@@ -126,7 +136,7 @@ def test_a_fresh_encoder_is_the_one_that_the_run_started_with(world):
     mesh, model = sharding.make_mesh(made.mesh), vlm.build(made.model)
     key = jax.random.key(made.seed)
     whole = step.init_state(model, made, mesh, key).params["vit"]
-    alone = step.init_encoder(model, made, mesh, key)
+    alone = encoder_steps.init_encoder(model, made, mesh, key)
     for path, leaf in optim.flatten(whole).items():
         np.testing.assert_array_equal(leaf, optim.flatten(alone)[path], path)
 

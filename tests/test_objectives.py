@@ -9,12 +9,13 @@ import pair_samples
 import pytest
 import synthetic
 
+from data_pipelines import lessons
 from mmjax import config as config_lib
-from mmjax import objectives, page, sharding, step
+from mmjax import encoder_steps, objectives, page, sharding, step
 from mmjax.models import vlm
 from mmjax.ops import next_patch
 
-KINDS = tuple(objectives.ENCODERS)
+KINDS = ("aim", "contrastive")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -98,10 +99,10 @@ def test_an_evaluation_draws_the_same_at_every_call():
     mesh, model = synthetic.mesh(synthetic.EIGHT), vlm.build(config.model)
     params = step.init_state(model, config, mesh, jax.random.key(0)).params
     batch = jax.device_put(pair_samples.sixteen_pairs(), sharding.batch_shardings(mesh))
-    sums_step = step.make_sums_step(model, config, mesh, 2)
+    sums_step = encoder_steps.make_sums_step(model, config, mesh, 2)
     one, two = (sums_step(params, batch) for _ in range(2))
     np.testing.assert_array_equal(one.loss_S, two.loss_S)
-    assert int(one.count_S.sum()) > 0
+    assert int(one.tokens_S.sum()) > 0
 
 
 def test_texts_reach_their_images_without_a_whole_batch_on_one_device():
@@ -128,8 +129,8 @@ def test_texts_reach_their_images_without_a_whole_batch_on_one_device():
 
 def test_tables_have_the_configs_names():
     kinds = set(config_lib.OBJECTIVES)
-    assert set(vlm.OBJECTIVES) == kinds == {*KINDS, "next_token"}
-    assert set(page.UNITS) == kinds
+    assert set(vlm.OBJECTIVES) == set(objectives.OBJECTIVES) == set(page.UNITS) == kinds
+    assert set(lessons.USEFUL) == kinds - {"next_token"} == set(KINDS)
 
 
 def test_the_features_of_an_encoder_are_those_that_the_whole_model_reads():

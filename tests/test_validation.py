@@ -216,6 +216,11 @@ def test_a_mesh_that_does_not_divide_is_refused_by_name(mesh, devices, says):
     [
         ({"model__second_vit__enabled": True}, "disable model.second_vit"),
         ({"model__z_loss": 0.1}, "model.z_loss=0.1: must be 0"),
+        (
+            {"model__preprocessing__tiling": "mm1"},
+            "model.preprocessing.tiling='mm1': must be 'none'",
+        ),
+        ({"model__decoder__moe__experts": 4}, "moe.experts=4: must be 0"),
         ({}, "makes no logits, set model.decoder.tied_embeddings=True"),
         (
             {"optim__accumulate": 2},

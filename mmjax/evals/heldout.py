@@ -77,13 +77,13 @@ def add_up(
     batches: Iterable[Batch],
     sources: Sequence[str],
 ) -> dict[str, SourceLoss]:
-    """`evaluate` with an encoder's `step.make_sums_step`: (sums, counts) by source.
+    """`evaluate` with an encoder's `encoder_steps.make_sums_step`.
 
     The loss of pairs is among those of a batch, so it depends on the batch's size.
     """
     loss, count = np.zeros(len(sources)), np.zeros(len(sources), np.int64)
     for batch in batches:
-        loss_S, count_S = fetch_replicated(sums_step(params, batch))
+        loss_S, count_S = fetch_replicated(sums_step(params, batch)[:2])
         loss += loss_S
         count += count_S
     return {

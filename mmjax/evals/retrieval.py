@@ -38,7 +38,7 @@ def evaluate(
 ) -> Recall | None:
     """The recall among all pairs of the batches; None where there is no pair.
 
-    `vectors_step` is `step.make_vectors_step`'s. All processes call this in step.
+    `vectors_step` is that of `encoder_steps`. All processes call this in step.
     """
     images, texts, seen = [], [], set()
     for batch in batches:
