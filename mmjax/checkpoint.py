@@ -172,7 +172,7 @@ def load_parts(
             raise ValueError(_damaged(manager, step, where, error)) from error
         held = {name.partition("/")[0] for name in stored}
         for name, there in ((where, held), ("the model", abstract_params)):
-            for part in set(parts) - set(there):
+            for part in sorted(set(parts) - set(there)):
                 raise ValueError(
                     f"init_parts: {part!r} is no part of {name}, which has "
                     f"{', '.join(sorted(there))}"

@@ -20,6 +20,7 @@ from mmjax.evals.probe import Labelled, Probe
 from mmjax.run_setup import Run
 
 CHUNK = 64  # images encoded at a time
+LOOK = 10  # documents looked at for each image that is wanted
 
 
 class _Images(NamedTuple):
@@ -97,16 +98,17 @@ def _probe(name: str, trained, untrained, sides) -> Probe:
 def _labelled(config: Config, pipeline: Pipeline, count: int) -> _Images:
     """The first so many labelled images of documents of one image, in record order.
 
-    Bad records and images are passed over, as in training.
+    Bad records and images are passed over, as in training; of a source without labels
+    not all is read.
     """
     found = _Images([], [])
     for number, plan in enumerate(pipeline.plan.sources):
         if plan is None or found.images:
             continue
-        columns = plan.documents
-        before = np.concatenate([[0], np.cumsum(columns.segment_image)])
-        images = np.diff(before[columns.segment_start])
-        for document in np.flatnonzero(images == 1).tolist():
+        totals = plan.documents.totals
+        assert totals is not None
+        of_one_image = np.flatnonzero(totals["images"] == 1)
+        for document in of_one_image[: LOOK * count].tolist():
             if len(found.images) == count:
                 break
             read = _read(config, pipeline, number, document)

@@ -71,6 +71,14 @@ def records(workdir):
     ]
 
 
+def weights(world, kind: str, workdir) -> dict[str, np.ndarray]:
+    """The parameters of a run's last checkpoint by path."""
+    made = make_config(world, kind)
+    model, mesh = vlm.build(made.model), sharding.make_mesh(made.mesh)
+    shapes = step.abstract_state(model, made, mesh).params
+    return optim.flatten(checkpoint.load_weights(str(workdir), shapes))
+
+
 def test_a_run_leaves_what_it_measured_of_its_encoder(finished):
     kind, workdir = finished
     summary = json.loads((workdir / "summary.json").read_text())
@@ -100,28 +108,34 @@ def test_an_interrupted_run_becomes_bit_for_bit_the_uninterrupted_one(
     assert not (tmp_path / "report.html").exists()
     train.train(make_config(world, kind), tmp_path)
     assert records(tmp_path) == records(workdir)
+    once, twice = (weights(world, kind, folder) for folder in (workdir, tmp_path))
+    assert once.keys() == twice.keys()
+    for path, leaf in once.items():
+        np.testing.assert_array_equal(leaf, twice[path], path)
 
 
 def test_another_run_starts_from_the_encoder_alone(finished, world, tmp_path, capsys):
     kind, workdir = finished
     made = make_config(world, "next_token", init_from=str(workdir), init_parts=("vit",))
     made.steps = 1
+    made.optim = config.Optim(peak_lr=1e-3, frozen=("^vit/",))
     made.evaluation = config.Evaluation(every=0, rows=4, samples=0)
     mesh = sharding.make_mesh(made.mesh)
     model = vlm.build(made.model)
     shapes = step.abstract_state(model, made, mesh).params
     loaded = checkpoint.load_parts(str(workdir), shapes, ("vit",))
     assert set(loaded) == {"vit"}
-    theirs = make_config(world, kind)
-    stored = checkpoint.load_weights(
-        str(workdir), step.abstract_state(vlm.build(theirs.model), theirs, mesh).params
-    )
-    for path, leaf in optim.flatten(loaded["vit"]).items():
-        np.testing.assert_array_equal(leaf, optim.flatten(stored["vit"])[path])
-        assert leaf.sharding == optim.flatten(shapes["vit"])[path].sharding
+    stored = weights(world, kind, workdir)
+    for path, leaf in optim.flatten(loaded).items():
+        np.testing.assert_array_equal(leaf, stored[path], path)
+        assert leaf.sharding == optim.flatten(shapes)[path].sharding
     train.train(made, tmp_path)
     told = capsys.readouterr().out
     assert f"weights from {workdir}, connector and decoder new" in told
+    # The run's own checkpoint has them bit for bit: it doesn't train them.
+    trained = optim.flatten(checkpoint.load_parts(str(tmp_path), shapes, ("vit",)))
+    for path, leaf in trained.items():
+        np.testing.assert_array_equal(leaf, stored[path], path)
     with pytest.raises(ValueError, match="'connector' is no part of checkpoint"):
         checkpoint.load_parts(str(workdir), shapes, ("connector",))
     wide = dataclasses.replace(made.model.vit, width=32)

@@ -1,6 +1,7 @@
 """Encoders' objectives in the train step: on any mesh, in any microbatches."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +95,33 @@ def test_empty_slots_add_nothing():
     assert sums.loss_S.tolist() == [0, 0]
 
 
+def test_the_loss_of_aim_is_that_of_the_pixels_after_each_prefix():
+    """Against a loop over patches, each normalized by itself."""
+    config = pair_samples.config("aim", 8, 12, 8)
+    model = vlm.build(config.model)
+    params = jax.jit(model.init)(jax.random.key(0))
+    batch = pair_samples.sixteen_pairs()
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, batch.pixels_ZChwc.shape).astype(np.uint8)
+    real_ZC = batch.real_ZC & (np.arange(8) != 3)
+    batch = batch._replace(pixels_ZChwc=noise, real_ZC=real_ZC)
+    objective = objectives.of(model, config, 2)
+    prefix_ZC = objective.draw(batch, 7)
+    made = jax.jit(model.apply)(params, batch, prefix_ZC).pixels_ZCPp
+    total, count, vit = 0.0, 0, config.model.vit
+    for z, c in np.argwhere(real_ZC):
+        for place in range(int(prefix_ZC[z, c]), 4):
+            row, column = divmod(place, 2)
+            patch = noise[z, c, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+            target = (patch / 255.0 - vit.mean) / vit.std  # what the encoder sees
+            target = ((target - target.mean()) / np.sqrt(target.var() + 1e-6)).ravel()
+            total += np.mean((np.asarray(made[z, c, place - 1]) - target) ** 2)
+            count += 1
+    sums = jax.jit(objective.sums)(params, batch, prefix_ZC)
+    np.testing.assert_allclose(sums.loss_S.sum(), total, rtol=1e-4)
+    assert int(objective.things(batch, prefix_ZC)) == sums.tokens_S.sum() == count
+
+
 def test_an_evaluation_draws_the_same_at_every_call():
     config = pair_samples.config("aim", 8, 12, 8)
     mesh, model = synthetic.mesh(synthetic.EIGHT), vlm.build(config.model)
@@ -107,12 +135,16 @@ def test_an_evaluation_draws_the_same_at_every_call():
 
 def test_texts_reach_their_images_without_a_whole_batch_on_one_device():
     """What devices exchange is vectors and weights, no logits and no rows of states."""
-    config = pair_samples.config("contrastive", 32, 128, 64)
-    config.model.objective.contrast.block = 8
+    config = pair_samples.config("contrastive", 32, 128, 56)
+    config.model.objective.contrast.block = 7
     config.model.attention = "reference"  # quicker to compile
-    lowered = synthetic.lower(config, synthetic.EIGHT)
-    found = synthetic.collectives(lowered.compile().as_text())
-    pairs, width = 2 * 64, config.model.decoder.width
+    text = synthetic.lower(config, synthetic.EIGHT).compile().as_text()
+    found = synthetic.collectives(text)
+    pairs, width = 2 * 56, config.model.decoder.width
+    shapes = {tuple(shape.split(",")) for shape in re.findall(r"\[([\d,]+)\]", text)}
+    assert (str(pairs // 8), "7") in shapes  # logits of own images and a block
+    assert not any(shape.count(str(pairs)) > 1 for shape in shapes)
+    assert (str(pairs**2),) not in shapes
     hidden = 16 * 128 * width  # states of a group's rows
     weights = max(
         leaf.size
