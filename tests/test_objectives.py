@@ -138,7 +138,7 @@ def test_texts_reach_their_images_without_a_whole_batch_on_one_device():
     config = pair_samples.config("contrastive", 32, 128, 56)
     config.model.objective.contrast.block = 7
     config.model.attention = "reference"  # quicker to compile
-    text = synthetic.lower(config, synthetic.EIGHT).compile().as_text()
+    text = synthetic.lower(config, (2, 4, 1)).compile().as_text()
     found = synthetic.collectives(text)
     pairs, width = 2 * 56, config.model.decoder.width
     shapes = {tuple(shape.split(",")) for shape in re.findall(r"\[([\d,]+)\]", text)}
