@@ -12,10 +12,12 @@ letters mean the same everywhere in the project:
     D  width of the decoder             N  query heads
     E  width of the encoder             K  key-value heads
     F  hidden width of an MLP           G  query heads per key-value head
-    h, w, c  pixels                     H  head size
+    h, w, c  pixels; p  of a patch      H  head size
     J  tokens of several rows           A  experts that a token goes to
     M  slots of the experts' buffers    U  images of a row that it attends to
     W  tokens of the text beside an image
+    Y  width of vectors of pairs        O  documents of a group
+    b  vectors that come by in a block
 """
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ It exists under its own name only once all of it is on disk.
 import contextlib
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -157,8 +157,48 @@ def load_weights(path: str, abstract_params: optim.Params) -> optim.Params:
         return _restore(manager, step, {"params": wanted})["params"]
 
 
+def load_parts(
+    path: str, abstract_params: optim.Params, parts: Sequence[str]
+) -> optim.Params:
+    """Some parts alone (`vit`, say), whatever else the checkpoint holds.
+
+    Raises ValueError as `load_weights` does, and for a part that one of both lacks.
+    """
+    with _reader(path, ocp.PyTreeCheckpointHandler()) as (manager, step):
+        where = f"checkpoint {manager.directory}/{step}"
+        try:
+            stored = _stored(manager.item_metadata(step)["params"], "params")
+        except Exception as error:
+            raise ValueError(_damaged(manager, step, where, error)) from error
+        held = {name.partition("/")[0] for name in stored}
+        for name, there in ((where, held), ("the model", abstract_params)):
+            for part in sorted(set(parts) - set(there)):
+                raise ValueError(
+                    f"init_parts: {part!r} is no part of {name}, which has "
+                    f"{', '.join(sorted(there))}"
+                )
+        wanted = {part: abstract_params[part] for part in parts}
+        ours = {n: leaf for n, leaf in stored.items() if n.partition("/")[0] in wanted}
+        problem = _difference("params", optim.flatten(wanted), ours)
+        if problem:
+            raise ValueError(f"{where} belongs to another model: {problem}")
+        restored = ocp.args.PyTreeRestore(
+            wanted,  # pyright: ignore[reportCallIssue]
+            restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),  # pyright: ignore[reportCallIssue]
+            partial_restore=True,  # pyright: ignore[reportCallIssue]
+        )
+        try:
+            return manager.restore(step, args=ocp.args.Composite(params=restored))[
+                "params"
+            ]
+        except Exception as error:
+            raise ValueError(_damaged(manager, step, where, error)) from error
+
+
 @contextlib.contextmanager
-def _reader(path: str) -> Iterator[tuple[ocp.CheckpointManager, int]]:
+def _reader(
+    path: str, params: ocp.CheckpointHandler | None = None
+) -> Iterator[tuple[ocp.CheckpointManager, int]]:
     """The manager and the step of a run, of its checkpoints or of one of them."""
     folder = _absolute(path)
     if (folder / "checkpoints").is_dir():
@@ -169,7 +209,7 @@ def _reader(path: str) -> Iterator[tuple[ocp.CheckpointManager, int]]:
     if not folder.is_dir():
         raise ValueError(f"{path}: no such folder of checkpoints")
     options = ocp.CheckpointManagerOptions(read_only=True)
-    with _open(folder, options) as manager:
+    with _open(folder, options, params) as manager:
         step = manager.latest_step() if step is None else step
         if step is None:
             raise ValueError(f"{path}: holds no complete checkpoint")
@@ -187,7 +227,7 @@ def _shard_bytes(leaf: Any) -> int:
 def _open(
     folder: pathlib.Path,
     options: ocp.CheckpointManagerOptions,
-    params: ocp.StandardCheckpointHandler | None = None,
+    params: ocp.CheckpointHandler | None = None,
 ) -> ocp.CheckpointManager:
     handlers = {
         "params": params or ocp.StandardCheckpointHandler(),

@@ -26,11 +26,14 @@ CONNECTORS = (
     "average_pool", "c_abstractor", "linear", "mlp", "perceiver", "pixel_shuffle",
     "qformer", "token_concat",
 )  # fmt: skip
+CONTRASTS = ("sigmoid", "softmax")
 DTYPES = ("bfloat16", "float32")
 MOE_BACKENDS = ("blocked", "ragged_dot")
 REMATS = ("none", "dots", "full")
 VIT_NORMS = ("layer", "rms")
 EMBEDDING_NORMS = ("none", "patches", "tokens")
+OBJECTIVES = ("aim", "contrastive", "next_token")
+POOLS = ("class_token", "mean")
 POSITIONS = ("learned", "fixed")
 RESIZES = ("linear", "cubic", "torch_bicubic")
 SEEN_IMAGES = ("last", "all_before")
@@ -236,6 +239,41 @@ class Preprocessing:
 
 
 @dataclasses.dataclass
+class Contrast:
+    """Images and texts as vectors, alike for pairs and unlike for others."""
+
+    loss: str = "sigmoid"  # one of CONTRASTS: SigLIP's, or CLIP's
+    pool: str = "mean"  # of the image tower's tokens, what the image is: one of POOLS
+    width: int = 1024  # of the vectors
+    scale: float = 10.0  # what cosines are multiplied by at first; learned
+    max_scale: float = 100.0  # and at most, later on
+    bias: float = -10.0  # what is then added at first; learned (sigmoid only)
+    block: int = 1024  # texts that a device compares its images with at a time
+
+
+@dataclasses.dataclass
+class Aim:
+    """The head that predicts the next patch's pixels: MLPs, one after the other."""
+
+    head_depth: int = 12
+    head_width: int = 2048
+    head_mlp_width: int = 8192
+
+
+@dataclasses.dataclass
+class Objective:
+    """What is learned: text with images, or an image encoder for other runs.
+
+    `contrastive` trains `vit` and the decoder's layers as a tower for texts (CLIP,
+    SigLIP), `aim` trains `vit` on pixels alone; neither has a connector.
+    """
+
+    kind: str = "next_token"  # one of OBJECTIVES
+    contrast: Contrast = dataclasses.field(default_factory=Contrast)
+    aim: Aim = dataclasses.field(default_factory=Aim)
+
+
+@dataclasses.dataclass
 class Model:
     """Encoder, connector and decoder, and how they are computed."""
 
@@ -249,6 +287,7 @@ class Model:
     attention_block: int = 512  # tokens of a query block of the blocked backend
     loss_chunk: int = 512  # tokens of a row whose logits exist at the same time
     z_loss: float = 0.0  # weight of the squared log-partition
+    objective: Objective = dataclasses.field(default_factory=Objective)
 
 
 @dataclasses.dataclass
@@ -398,6 +437,9 @@ class Evaluation:
     rows: int = 512  # held-out rows of each source, at most
     questions: str = ""  # folder of question documents, relative to data.root
     samples: int = 8  # images that get the model's own captions in the report
+    # Training images that linear probes of the encoder are fitted on, at the end; of
+    # the first source whose documents have labels. 0: no probe.
+    probe: int = 0
 
 
 @dataclasses.dataclass
@@ -405,8 +447,9 @@ class Config:
     """A whole run."""
 
     steps: int = 200_000
-    seed: int = 0  # of the parameters
+    seed: int = 0  # of the parameters, and of what an objective draws by chance
     init_from: str = ""  # checkpoint folder whose weights the run starts from
+    init_parts: tuple[str, ...] = ()  # such as vit: no others are taken; empty: all
     max_hours: float = 0.0  # end cleanly after this long; 0: no limit
     model: Model = dataclasses.field(default_factory=Model)
     data: Data = dataclasses.field(default_factory=Data)

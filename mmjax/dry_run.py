@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
+from data_pipelines import lessons, read_ahead
 from data_pipelines import pipeline as pipelines
-from data_pipelines import read_ahead
 from data_pipelines.batches import Pipeline
 from data_pipelines.plan import SourcePlan
 from mmjax import config as config_lib
@@ -82,6 +82,7 @@ def _open(config: Config) -> tuple[Pipeline | None, str]:
     """The training data, or why there are none."""
     try:
         opened = pipelines.open(config)
+        lessons.check(opened.plan, config)
     except ValueError as error:
         missing = str(error).splitlines()[0]
         if config.data.sample_world.enabled:

@@ -20,6 +20,7 @@ COMPONENTS: tuple[str, ...] = (
     "decoder",
     "attention",
     "unembedding",
+    "heads",
 )
 
 # Prefixes of parameters that the input of a decoder's layer depends on.
@@ -108,6 +109,10 @@ def step(model: Model, work: Work, trainable: Collection[str]) -> dict[str, floa
 
 def products(model: Model, work: Work) -> list[Product]:
     """Every matrix product of the model's forward pass."""
+    if model.objective.kind == "contrastive":
+        return _towers(model, work)
+    if model.objective.kind == "aim":
+        return _aim(model, work)
     encoders = [
         product
         for name, vit in config_lib.encoders(model).items()
@@ -232,6 +237,53 @@ def _mlp(model: Model, work: Work, stack: config_lib.LayerStack) -> list[Product
     return [
         *_kernels("decoder", f"{folder}/moe router", router, positions, UP),
         *_kernels("decoder", f"{folder}/moe gate up down", mlp, chosen, UP),
+    ]
+
+
+def _towers(model: Model, work: Work) -> list[Product]:
+    """Products of two towers; every image counts as one of a pair.
+
+    The text tower has no work at image positions, though it is handed them.
+    """
+    width, images = model.objective.contrast.width, work.images
+    image, text = model.vit.width * width, model.decoder.width * width
+    positions = max(work.positions - images * model.connector.tokens, 0)
+    of_texts = [
+        product._replace(upstream=tuple(u for u in UP if u.startswith("decoder/")))
+        for stack in config_lib.layer_stacks(model.decoder)
+        for product in _layers(model, work._replace(positions=positions), stack)
+    ]
+    return [
+        *_vit("vit", model.vit, work),
+        *of_texts,
+        *_kernels("heads", "contrast image", image, images, ("vit/",)),
+        *_kernels("heads", "contrast text", text, images, ("decoder/",)),
+        Product("heads", 2 * images**2 * width, "", ("vit/", "decoder/", "contrast/")),
+    ]
+
+
+def _aim(model: Model, work: Work) -> list[Product]:
+    """Products of AIM with prefixes as long as they are on average.
+
+    Attention's are of what patches see, the head's of the patches that count.
+    """
+    vit, aim, name = model.vit, model.objective.aim, "heads"
+    patches, tokens = config_lib.patches(vit), config_lib.encoder_tokens(vit)
+    seen = [n + tokens - patches for n in range(1, patches)]
+    pairs = [n * n + (tokens * (tokens + 1) - n * (n + 1)) / 2 for n in seen]
+    share = sum(pairs) / len(pairs) / tokens**2
+    encoder = [
+        p if p.kernel else p._replace(forward=share * p.forward)
+        for p in _vit("vit", vit, work)
+    ]
+    counted, up = work.images * patches / 2, ("vit/", "aim/")
+    mlp = aim.head_depth * aim.head_width * aim.head_mlp_width
+    enter, out = vit.width * aim.head_width, 3 * vit.patch_size**2 * aim.head_width
+    return [
+        *encoder,
+        *_kernels(name, "aim enter", enter, counted, ("vit/",)),
+        *_kernels(name, "aim/blocks/mlp up down", mlp, counted, up),
+        *_kernels(name, "aim out", out, counted, up),
     ]
 
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from data_pipelines import capacity, limits, replanning
+from data_pipelines import capacity, lessons, limits, replanning
 from mmjax import mixture_files, run_setup, schedule, validation
 from mmjax.mixture_files import Request
 from mmjax.run_setup import Run
@@ -132,6 +132,7 @@ def decide(
             f"compiled for {opened.capacity} then"
         )
     warnings = limits.check(opened.plan, config.data.sources, done)
+    lessons.check(opened.plan, config, done)
     train = run_setup.stream(changed, run.mesh, opened)
     return Decision(run._replace(config=changed, train=train), change, warnings)
 

@@ -16,6 +16,7 @@ def problems(model: Model, row_tokens: int) -> list[str]:
         *tiling_problems(model.preprocessing),
         *_moe_problems(model),
         *_cross_problems(model),
+        *_objective_problems(model),
         *_row_problems(model, row_tokens),
     ]
 
@@ -191,6 +192,51 @@ def _cross_problems(model: Model) -> list[str]:
         for option in MAPPED
         if cross.every and getattr(model.preprocessing, option)
     ]
+    return problems
+
+
+def _objective_problems(model: Model) -> list[str]:
+    objective, problems = model.objective, []
+    kind = f"model.objective.kind={objective.kind!r}"
+    if objective.kind != "next_token":
+        if model.second_vit.enabled:
+            problems.append(f"{kind}: trains model.vit, disable model.second_vit")
+        if model.preprocessing.tiling != "none":
+            problems.append(
+                f"model.preprocessing.tiling={model.preprocessing.tiling!r}: must be "
+                f"'none' ({kind}: an image is one crop)"
+            )
+        if model.decoder.moe.experts:
+            problems.append(
+                f"model.decoder.moe.experts={model.decoder.moe.experts}: must be 0 "
+                f"({kind}: its loss has no term of the routers)"
+            )
+        if model.z_loss:
+            problems.append(f"model.z_loss={model.z_loss}: must be 0 ({kind})")
+        every = model.decoder.cross_attention.every
+        if every:
+            problems.append(
+                f"model.decoder.cross_attention.every={every}: must be 0 ({kind}: no "
+                "token of text looks at images)"
+            )
+    if objective.kind == "contrastive":
+        contrast = objective.contrast
+        if contrast.pool == "class_token" and not model.vit.class_token:
+            problems.append(
+                "model.objective.contrast.pool='class_token': needs an encoder that "
+                "has one, model.vit.class_token=True"
+            )
+        if not model.decoder.tied_embeddings:
+            problems.append(
+                f"{kind}: makes no logits, set model.decoder.tied_embeddings=True"
+            )
+        if contrast.scale > contrast.max_scale:
+            problems.append(
+                f"model.objective.contrast.scale={contrast.scale}: must be at most "
+                f"max_scale={contrast.max_scale}"
+            )
+    if objective.kind == "aim" and config_lib.patches(model.vit) < 2:
+        problems.append(f"{kind}: needs images of at least 2 patches")
     return problems
 
 

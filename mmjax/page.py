@@ -27,6 +27,12 @@ class Chart(NamedTuple):
     legend: list[tuple[str, str, bool]]
 
 
+# What the loss is, by objective.
+UNITS = {
+    "aim": "squared error",
+    "contrastive": "nats a pair",
+    "next_token": "nats a token",
+}
 # What of the delivered counts a unit of the mixture is.
 UNIT_COUNTS = {"row": "rows", "loss_token": "loss_tokens", "document": "documents"}
 
@@ -60,7 +66,7 @@ def render(
         summary=summary,
         clock=metrics.clock,
         tiles=tiles(summary),
-        charts=list(_charts(records, sources, excess)),
+        charts=list(_charts(records, sources, excess, UNITS[summary["objective"]])),
         sources=[(s, _css(charts.source_colour(i))) for i, s in enumerate(sources)],
         mixture=mixture_bars(summary),
         samples=[{**s, "uri": data_uri(s["image"])} for s in samples],
@@ -76,7 +82,7 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Headline figures: (label, figure, what stands below it)."""
-    tokens = summary["heldout_tokens"]
+    tokens, unit = summary["heldout_tokens"], UNITS[summary["objective"]]
     counted = {
         s: n for s, n in tokens.items() if summary["heldout_loss"][s] is not None
     }
@@ -86,8 +92,8 @@ def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         heldout /= sum(counted.values())
     mfu = summary["mfu"]
     found = [
-        ("Training loss", _number(summary["loss"]), "last interval, nats a token"),
-        ("Held-out loss", _number(heldout), "all sources, nats a token"),
+        ("Training loss", _number(summary["loss"]), f"last interval, {unit}"),
+        ("Held-out loss", _number(heldout), f"all sources, {unit}"),
         ("Tokens", _rate(summary["tokens_per_second"]), "text and image"),
         ("Images", _rate(summary["images_per_second"]), "encoded and used"),
         (
@@ -168,7 +174,9 @@ def flatten(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(node)
 
 
-def _charts(records: Records, sources: list[str], excess: Points) -> Iterator[Chart]:
+def _charts(
+    records: Records, sources: list[str], excess: Points, loss_unit: str
+) -> Iterator[Chart]:
     """The charts for which there is something to draw."""
     by_source = [
         _line(records, f"loss/{s}", s, charts.source_colour(i))
@@ -179,7 +187,7 @@ def _charts(records: Records, sources: list[str], excess: Points) -> Iterator[Ch
         for i, s in enumerate(sources)
     ]
     total = _line(records, "loss", "all")
-    yield from _chart("Training loss", "nats a token", [*by_source, total])
+    yield from _chart("Training loss", loss_unit, [*by_source, total])
     if any(line.steps for line in heldout):
         note = "dotted, over the training loss"
         yield from _chart("Held-out loss", note, [*by_source, *heldout])

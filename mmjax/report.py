@@ -4,7 +4,8 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
 
     steps, wall_seconds, peak_memory_bytes, device
     parameters                 {part: numbers}, with "total"
-    loss, loss_by_source       of the last log interval, nats a token
+    loss, loss_by_source       of the last log interval; of objective "next_token" nats
+                               a token, "contrastive" nats a pair, "aim" squared errors
     tokens_per_second, images_per_second, flops_per_second, mfu     over all steps
     data_wait_share            share of the steps' time without a batch
     pool_fill, token_fill      real / encoded images; positions used / all
@@ -13,12 +14,20 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
     accuracy, baseline         {type: share}; of exact answers, of the commonest answer
     accuracy_low, accuracy_high                         {type: 95 % interval}
     accuracy_images_exchanged  {type: share or null}; null: there is no image
+    objective                  what was learned, one of config.OBJECTIVES
+    retrieval                  null, or {pairs, baseline, image_to_text, text_to_image}
+                               of held-out pairs with different texts: {k: share with
+                               theirs among the k nearest}; baseline: 1 / pairs
+    probe                      {label: {images, accuracy, untrained, most_common}}, by a
+                               linear probe of the encoder's mean features; untrained:
+                               of a fresh encoder's
     mixture                    {source: configured share of the unit}, of all parts
     mixture_unit               what a share is of: row, loss_token or document
     schedule                   [[first step, weights of the sources]], as it was run
     delivered                  {source: {rows, row_share, documents, images, slots,
                                positions, text_tokens, image_tokens, loss_tokens,
-                               epochs}}; what the plan does not count is absent
+                               epochs}}; what the plan does not count is absent;
+                               loss_tokens: pairs or patches, with other objectives
     faults                     {source: {reason: documents}} that had no loss: bad ones
     peak_memory_bytes is process 0's: of one device, or of the host where it computes
 """
@@ -33,7 +42,9 @@ from typing import Any, NamedTuple
 from mmjax import metrics, page, schedule
 from mmjax.config import Config
 from mmjax.evals.heldout import SourceLoss
+from mmjax.evals.probe import Probe
 from mmjax.evals.questions import Score
+from mmjax.evals.retrieval import Recall
 from mmjax.metrics import Record
 
 
@@ -62,6 +73,8 @@ class Results(NamedTuple):
     samples: Sequence[Sample]
     wall_seconds: float
     peak_memory_bytes: int
+    retrieval: Recall | None = None
+    probes: Mapping[str, Probe] = {}
 
 
 def write(workdir: pathlib.Path, results: Results) -> None:
@@ -113,12 +126,21 @@ def summary(results: Results, records: Sequence[Mapping[str, Any]]) -> dict[str,
         "accuracy_images_exchanged": {
             kind: s.exchanged_accuracy for kind, s in scores.items()
         },
+        "objective": results.config.model.objective.kind,
+        "retrieval": _retrieval(results.retrieval),
+        "probe": {label: probe._asdict() for label, probe in results.probes.items()},
         "mixture": configured_shares(results.config, results.steps),
         "mixture_unit": results.config.mixture.unit,
         "schedule": _schedule(results.config, results.steps),
         "delivered": _delivered(results.delivered),
         "faults": {source: dict(found) for source, found in results.faults.items()},
     }
+
+
+def _retrieval(found: Recall | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {**found._asdict(), "baseline": found.baseline}
 
 
 def _schedule(config: Config, steps: int) -> list[list[Any]]:

@@ -57,7 +57,11 @@ def start(
     key = jax.random.key(config.seed)
     state = step.init_state(run.model, config, run.mesh, key)
     if config.init_from:
-        weights = checkpoint.load_weights(config.init_from, shapes.params)
+        weights = (
+            checkpoint.load_parts(config.init_from, shapes.params, config.init_parts)
+            if config.init_parts
+            else checkpoint.load_weights(config.init_from, shapes.params)
+        )
         new = [part for part in state.params if part not in weights]
         state = state._replace(params={**state.params, **weights})
         fresh = f", {' and '.join(new)} new" if new else ""

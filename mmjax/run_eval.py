@@ -14,10 +14,19 @@ from data_pipelines import materialize, paths
 from data_pipelines import pipeline as pipelines
 from data_pipelines.records import Text
 from mmjax import config as config_lib
-from mmjax import generate, metrics, report, run_setup, sharding, step
-from mmjax.batch import PAD_SEGMENT, Batch, Share
+from mmjax import (
+    encoder_steps,
+    generate,
+    metrics,
+    report,
+    run_probe,
+    run_setup,
+    step,
+)
+from mmjax.batch import PAD_SEGMENT
 from mmjax.config import Source
-from mmjax.evals import heldout, questions
+from mmjax.evals import heldout, questions, retrieval
+from mmjax.evals.retrieval import Recall
 from mmjax.journal import Journal
 from mmjax.report import Sample
 from mmjax.run_setup import Run, Stream
@@ -29,7 +38,7 @@ class Evaluation(NamedTuple):
     """The held-out data of a run, and the step that reads it."""
 
     run: Run
-    eval_step: heldout.EvalStep
+    eval_step: Any  # `step.make_eval_step`; of encoders, `encoder_steps.make_sums_step`
     names: list[str]  # sources that have held-out documents
     held_out: Stream | None
     questions: Stream | None
@@ -54,13 +63,21 @@ def open(run: Run, say: Callable[[str], None]) -> Evaluation:
 
     folders = [source.heldout or f"{source.name}/heldout" for source in there]
     asked = config.evaluation.questions
+    parts = run.model, config, run.mesh
     return Evaluation(
         run,
-        step.make_eval_step(run.model, config, run.mesh),
+        step.make_eval_step(*parts)
+        if _answers(run)
+        else encoder_steps.make_sums_step(*parts, len(there)),
         [source.name for source in there],
         opened(folders, config.evaluation.rows) if folders else None,
         opened([asked], 0) if asked else None,
     )
+
+
+def _answers(run: Run) -> bool:
+    """Whether the run's model makes text; otherwise it is an encoder's."""
+    return run.config.model.objective.kind == "next_token"
 
 
 def _folder(run: Run, source: Source) -> pathlib.Path:
@@ -71,8 +88,18 @@ def losses(evaluation: Evaluation, params: Any) -> dict[str, heldout.SourceLoss]
     """The held-out loss of each source that has held-out documents."""
     if evaluation.held_out is None:
         return {}
+    measure = heldout.evaluate if _answers(evaluation.run) else heldout.add_up
     batches = evaluation.held_out.batches()
-    return heldout.evaluate(evaluation.eval_step, params, batches, evaluation.names)
+    return measure(evaluation.eval_step, params, batches, evaluation.names)
+
+
+def recall(evaluation: Evaluation, params: Any) -> Recall | None:
+    """Retrieval among the held-out pairs, where the run learns to tell them."""
+    run, stream = evaluation.run, evaluation.held_out
+    if run.config.model.objective.kind != "contrastive" or stream is None:
+        return None
+    vectors_step = encoder_steps.make_vectors_step(run.model, run.config, run.mesh)
+    return retrieval.evaluate(vectors_step, params, stream.batches())
 
 
 def record(found: dict[str, heldout.SourceLoss]) -> metrics.Record:
@@ -104,7 +131,7 @@ def answers(evaluation: Evaluation, params: Any) -> dict[str, questions.Score]:
 def captions(evaluation: Evaluation, params: Any, count: int) -> list[Sample]:
     """The model's own words for the first images of held-out documents."""
     run, stream = evaluation.run, evaluation.held_out
-    documents = _illustrated(stream, count) if stream else []
+    documents = _illustrated(stream, count) if stream and _answers(run) else []
     if not documents:
         return []
     config, tokenizer = run.config, run.train.pipeline.tokenizer
@@ -127,7 +154,7 @@ def captions(evaluation: Evaluation, params: Any, count: int) -> list[Sample]:
         generate.greedy(
             run.model,
             params,
-            _placed(run, batch),
+            run_setup.place(run, batch),
             lengths_ZR.astype(np.int32),
             min(CAPTION_TOKENS, room),
             [tokenizer.eos],
@@ -165,13 +192,6 @@ def _illustrated(stream: Stream, count: int) -> list[Sequence[Any]]:
     return found
 
 
-def _placed(run: Run, batch: Batch) -> Batch:
-    """A batch that every process has whole, on the mesh."""
-    groups, rows = batch.tokens_ZRT.shape[:2]
-    whole = Share((0, groups), (0, rows), (0, batch.real_ZC.shape[1]))
-    return sharding.to_device(batch, whole, run.mesh, batch)
-
-
 def finish(
     evaluation: Evaluation, params: Any, journal: Journal, clock: Callable[[], float]
 ) -> None:
@@ -189,7 +209,15 @@ def finish(
     journal.write(steps, record(found))
     scores = answers(evaluation, params)
     samples = captions(evaluation, params, run.config.evaluation.samples)
-    for text in (f"held-out loss: {line(found)}", *_score_lines(scores)):
+    pairs = recall(evaluation, params)
+    held_out = evaluation.held_out and evaluation.held_out.pipeline
+    probes = run_probe.probes(run, held_out, params, journal.say)
+    for text in (
+        f"held-out loss: {line(found)}",
+        *_score_lines(scores),
+        *_recall_lines(pairs),
+        *run_probe.lines(probes),
+    ):
         journal.say(text)
     if jax.process_index() == 0:
         results = report.Results(
@@ -207,6 +235,8 @@ def finish(
             samples=samples,
             wall_seconds=clock(),
             peak_memory_bytes=peak_memory(),
+            retrieval=pairs,
+            probes=probes,
         )
         report.write(run.workdir, results)
     journal.say(f"report: {run.workdir / 'report.html'}")
@@ -235,6 +265,21 @@ def _score_lines(scores: dict[str, questions.Score]) -> list[str]:
             f"(most common answer {score.baseline:.1%}{other})"
         )
     return lines
+
+
+def _recall_lines(found: Recall | None) -> list[str]:
+    """A line for each direction."""
+    if found is None:
+        return []
+    return [
+        f"{name}: "
+        + ", ".join(f"recall@{k} {share:.1%}" for k, share in shares.items())
+        + f" among {found.pairs} held-out pairs (chance {found.baseline:.1%})"
+        for name, shares in (
+            ("image to text", found.image_to_text),
+            ("text to image", found.text_to_image),
+        )
+    ]
 
 
 def _versions() -> dict[str, str]:

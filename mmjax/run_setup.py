@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 import mmjax
-from data_pipelines import faults, limits
+from data_pipelines import faults, lessons, limits
 from data_pipelines import pipeline as pipelines
 from data_pipelines.batches import Pipeline
 from data_pipelines.prepare import sample_world
@@ -95,8 +95,16 @@ def set_up(
     done = known["step"] if known else 0
     for warning in limits.check(opened.plan, config.data.sources, done):
         log.warning(warning)
+    lessons.check(opened.plan, config, done)
     train = stream(config, mesh, opened)
     return Run(config, workdir, mesh, model, train, frozenset(optim.flatten(trainable)))
+
+
+def place(run: Run, batch: Batch) -> Batch:
+    """A batch that every process has whole, on the mesh."""
+    groups, rows = batch.tokens_ZRT.shape[:2]
+    whole = Share((0, groups), (0, rows), (0, batch.real_ZC.shape[1]))
+    return sharding.to_device(batch, whole, run.mesh, batch)
 
 
 def make_sample_world(config: Config) -> None:

@@ -67,7 +67,7 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
         (P(None, _ALL, None, None), P(None, None, None, _ALL)),
     ),
     (
-        r"(vit|second_vit|connector)/blocks/mlp/(gate|up|down)/kernel",
+        r"(vit|second_vit|connector|aim)/blocks/mlp/(gate|up|down)/kernel",
         (P(None, _ALL, None),),
     ),
     (r"connector/(project|mlp/\w+)/kernel", (P(_ALL, None),)),
@@ -97,7 +97,9 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     (r"(vit|second_vit)/(patch_embed/kernel|positions)", (REPLICATED,)),
     (r"(vit|second_vit)/(class_token|class_position|registers)", (REPLICATED,)),
     (r"connector/(queries|newline)", (REPLICATED,)),
-    (r"(vit|second_vit|connector|decoder)/(.+/)?(scale|bias)", (REPLICATED,)),
+    (r"(contrast/(image|text)|aim/(enter|out))/kernel", (P(_ALL, None),)),
+    (r"contrast/(log_scale|bias)", (REPLICATED,)),
+    (r"(vit|second_vit|connector|decoder|aim)/(.+/)?(scale|bias)", (REPLICATED,)),
     (r"step|count", (REPLICATED,)),  # counters of the state and of the optimizer
 )
 

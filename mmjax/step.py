@@ -1,7 +1,8 @@
 """`State`, the train step where it changes hands, and the eval step.
 
-Losses are sums over tokens divided by the count of the whole batch, in float32, so
-microbatches, devices and packed rows add exactly.
+Losses are sums over tokens (or pairs, or patches: `objectives`) divided by the
+count of the whole batch, in float32, so microbatches, devices and packed rows add
+exactly.
 """
 
 from collections.abc import Callable
@@ -11,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float32, Int32, PRNGKeyArray, Scalar
+from jaxtyping import Array, Int32, PRNGKeyArray, Scalar
 
-from mmjax import optim, sharding
+from mmjax import objectives, optim, sharding
 from mmjax.batch import PAD_SEGMENT, Batch
 from mmjax.config import Config
 from mmjax.models.vlm import Model
-from mmjax.ops import cross_entropy
+from mmjax.objectives import Sums
 from mmjax.ops.cross_entropy import TokenLoss
 from mmjax.ops.moe import RouterSums
 
@@ -31,15 +32,6 @@ class State(NamedTuple):
     step: Int32[Array, ""]  # updates done
     params: optim.Params
     opt_state: Any  # moments of the trainable parameters only
-
-
-class Sums(NamedTuple):
-    """What microbatches add up, besides gradients."""
-
-    loss_S: Float32[Array, " S"]  # nats, of the loss tokens of each source
-    tokens_S: Int32[Array, " S"]  # loss tokens of each source
-    z_loss: Float32[Array, ""]  # squared log-partitions of the loss tokens
-    router: RouterSums | None = None  # of layers with experts
 
 
 def learning_rate(config: Config) -> optim.Schedule:
@@ -110,7 +102,7 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
     def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
         trainable, frozen = optim.partition(state.params, config.optim.frozen)
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            grads, sums = gradients(trainable, frozen, batch)
+            grads, sums = gradients(trainable, frozen, batch, state.step)
         updates, opt_state = update(grads, state.opt_state, trainable)
         params = optim.merge(optax.apply_updates(trainable, updates), frozen)  # pyright: ignore[reportArgumentType]
         metrics = {
@@ -155,36 +147,34 @@ def _of_routers(sums: RouterSums | None) -> Metrics:
 
 
 def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
-    """(trainable, frozen, batch) -> (gradients of the mean loss, sums) of a batch."""
-    sources, accumulate = len(config.data.sources), config.optim.accumulate
-    moe = config.model.decoder.moe
+    """(trainable, frozen, batch, step) -> (gradients of the mean loss, sums)."""
+    objective = objectives.of(model, config, len(config.data.sources))
+    accumulate, moe = config.optim.accumulate, config.model.decoder.moe
 
-    def loss(trainable, frozen, batch: Batch, counts) -> tuple[Scalar, Sums]:
-        params = optim.merge(trainable, frozen)
-        losses, router = token_losses(model, config, params, batch)
-        sums = add_up(losses, batch, sources)._replace(router=router)
+    def loss(trainable, frozen, part: Any, things, tokens) -> tuple[Scalar, Sums]:
+        sums = objective.sums(optim.merge(trainable, frozen), *part)
         z_loss = config.model.z_loss * sums.z_loss
-        total = (sums.loss_S.sum() + z_loss) / jnp.maximum(counts["loss"], 1)
-        if router is not None:  # a mean over tokens, a sum over layers
-            balance = moe.balance_loss * router.balance_L.sum()
-            spread = moe.z_loss * router.z_L.sum()
-            total += (balance + spread) / jnp.maximum(counts["tokens"], 1)
+        total = (sums.loss_S.sum() + z_loss) / jnp.maximum(things, 1)
+        if sums.router is not None:  # a mean over tokens, a sum over layers
+            balance = moe.balance_loss * sums.router.balance_L.sum()
+            spread = moe.z_loss * sums.router.z_L.sum()
+            total += (balance + spread) / jnp.maximum(tokens, 1)
         return total, sums
 
-    def gradients(trainable, frozen, batch: Batch) -> tuple[Any, Sums]:
+    def gradients(trainable, frozen, batch: Batch, step: Array) -> tuple[Any, Sums]:
         placed = sharding.state_shardings(trainable, mesh)
-        counts = {
-            "loss": jnp.asarray(batch.loss_mask_ZRT).sum(),
-            "tokens": (jnp.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum(),
-        }
+        drawn = objective.draw(batch, step)
+        things = objective.things(batch, drawn)
+        tokens = (jnp.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum()
 
-        def of(part: Batch) -> tuple[Any, Sums]:
-            grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, counts)
+        def of(part: tuple[Batch, Any]) -> tuple[Any, Sums]:
+            counts = things, tokens
+            grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, *counts)
             return jax.lax.with_sharding_constraint(grads, placed), sums
 
         if accumulate == 1:
-            return of(batch)
-        parts = microbatches(batch, accumulate)
+            return of((batch, drawn))
+        parts = microbatches((batch, drawn), accumulate)
         shapes = jax.eval_shape(of, jax.tree.map(lambda x: x[0], parts))
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
@@ -196,8 +186,10 @@ def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
     return gradients
 
 
-def microbatches(batch: Batch, count: int) -> Batch:
+def microbatches(batch: Any, count: int) -> Any:
     """The batch as `count` batches of whole groups, on a new first axis.
+
+    Arrays of its groups may stand beside it, in any tree.
 
     Microbatch i holds the groups i, i + count, i + 2 count, ...: an equal share of what
     each device of the `data` axis holds already, so nothing moves.
@@ -208,47 +200,25 @@ def microbatches(batch: Batch, count: int) -> Batch:
     )
 
 
-def token_losses(
-    model: Model, config: Config, params: Any, batch: Batch
-) -> tuple[TokenLoss, RouterSums | None]:
-    """The loss of every position, counted or not, and what the routers did."""
-    outputs = model.apply(params, batch)
-    losses = cross_entropy.chunked(
-        outputs.hidden_ZRTD,
-        outputs.unembed_DV,
-        jnp.asarray(batch.targets_ZRT),
-        config.model.loss_chunk,
-        config.model.decoder.logit_softcap,
-    )
-    return losses, outputs.router
-
-
-def add_up(losses: TokenLoss, batch: Batch, sources: int) -> Sums:
-    """Sums over the positions that count, by their source."""
-    mask_ZRT = jnp.asarray(batch.loss_mask_ZRT)
-    z_loss = jnp.where(mask_ZRT, jnp.square(losses.log_z_ZRT), 0).sum()
-    place_SZRT = jnp.arange(sources)[:, None, None, None] == batch.sources_ZRT
-    counted_SZRT = place_SZRT & mask_ZRT
-    # `where`, not a product: what is not finite must not spoil other sources.
-    return Sums(
-        jnp.where(counted_SZRT, losses.nll_ZRT, 0).sum((1, 2, 3)),
-        counted_SZRT.sum((1, 2, 3)),
-        z_loss,
-    )
-
-
 def make_eval_step(model: Model, config: Config, mesh: Mesh) -> Any:
     """The jitted eval step: (params, batch) -> TokenLoss, sharded as the rows are."""
-    placed = jax.tree.map(
-        lambda x: x.sharding, abstract_state(model, config, mesh).params
-    )
 
     def eval_step(params: Any, batch: Batch) -> TokenLoss:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return token_losses(model, config, params, batch)[0]
+            return objectives.token_losses(model, config, params, batch)[0]
 
+    return of_params(eval_step, model, config, mesh, sharding.ROWS)
+
+
+def of_params(
+    function: Callable, model: Model, config: Config, mesh: Mesh, out: PartitionSpec
+) -> Any:
+    """The jitted function of (params, batch), laid out as in training."""
+    placed = jax.tree.map(
+        lambda x: x.sharding, abstract_state(model, config, mesh).params
+    )
     return jax.jit(
-        eval_step,
+        function,
         in_shardings=(placed, sharding.batch_shardings(mesh)),
-        out_shardings=NamedSharding(mesh, sharding.ROWS),
+        out_shardings=NamedSharding(mesh, out),
     )

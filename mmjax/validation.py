@@ -20,6 +20,7 @@ def validate(config: Config) -> None:
         *_slot_problems(config),
         *_mixture_problems(config),
         *_layout_problems(config),
+        *_objective_problems(config),
         *_pattern_problems(config.optim),
     ]
     if problems:
@@ -39,10 +40,14 @@ MAY_BE_ZERO = {
     "model.decoder.moe.balance_loss", "model.decoder.moe.z_loss",
     "model.decoder.cross_attention.every", "model.decoder.cross_attention.row_images",
     "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
+    "evaluation.probe",
     *(f"model.{vit}.{field}" for vit in ("vit", "second_vit")
       for field in ("layer_scale", "registers", "position_grid")),
 }  # fmt: skip
-NEGATIVE = {"model.vit.features", "model.second_vit.features"}  # model_rules has theirs
+NEGATIVE = {  # what may be: of features model_rules knows, a bias may be anything
+    "model.vit.features", "model.second_vit.features",
+    "model.objective.contrast.bias",
+}  # fmt: skip
 
 
 def _numbers(node: object, path: str):
@@ -94,6 +99,17 @@ def _choice_problems(config: Config) -> list[str]:
             config_lib.SEEN_IMAGES,
         ),
         ("model.connector.kind", model.connector.kind, config_lib.CONNECTORS),
+        ("model.objective.kind", model.objective.kind, config_lib.OBJECTIVES),
+        (
+            "model.objective.contrast.loss",
+            model.objective.contrast.loss,
+            config_lib.CONTRASTS,
+        ),
+        (
+            "model.objective.contrast.pool",
+            model.objective.contrast.pool,
+            config_lib.POOLS,
+        ),
         ("model.attention", model.attention, config_lib.ATTENTIONS),
         ("model.dtype", model.dtype, config_lib.DTYPES),
         (
@@ -252,6 +268,28 @@ def resolve_mesh(config: Config, devices: int) -> Mesh:
     if problems:
         raise ValueError("\n".join(problems))
     return resolved
+
+
+def _objective_problems(config: Config) -> list[str]:
+    """What encoders' objectives ask of the rest of a run."""
+    kind, problems = config.model.objective.kind, []
+    if kind == "contrastive" and config.optim.accumulate > 1:
+        problems.append(
+            f"optim.accumulate={config.optim.accumulate}: must be 1 with the "
+            "contrastive objective (each image is compared with all texts of a batch, "
+            "which microbatches would cut)"
+        )
+    if kind != "next_token" and config.evaluation.questions:
+        problems.append(
+            f"evaluation.questions={config.evaluation.questions!r}: must be empty, the "
+            f"{kind} objective trains no model that answers"
+        )
+    if config.init_parts and not config.init_from:
+        problems.append(
+            f"init_parts={config.init_parts}: needs init_from, the checkpoint whose "
+            "parts they are"
+        )
+    return problems
 
 
 def _pattern_problems(optim: Optim) -> list[str]:

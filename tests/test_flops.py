@@ -205,3 +205,61 @@ def test_no_share_of_an_unknown_peak():
     assert achieved == 5e11
     assert math.isnan(share)
     assert flops.rate(275e12, 2.0, 1, "TPU v4")[1] == 0.5
+
+
+def of_objective(kind: str) -> config.Model:
+    model = tiny(tied_embeddings=True)
+    model.objective = config.Objective(
+        kind, config.Contrast(width=10), config.Aim(2, 14, 22)
+    )
+    return model
+
+
+@pytest.mark.parametrize("frozen", [(), ("vit/",), ("decoder/",)])
+def test_two_towers_count_exactly_their_matrix_products(frozen):
+    """Rows without images: their pairs are none, but the work is the same."""
+    model = of_objective("contrastive")
+    built, rows, tokens, slots = vlm.build(model), 2, 24, 3
+    row = np.zeros((1, rows, tokens), np.int32)
+    batch = Batch(
+        row, row, row > 0, row + 1, row, row - 1, row,
+        np.zeros((1, slots, 16, 16, 3), np.uint8), np.ones((1, slots), bool),
+    )  # fmt: skip
+    paths = optim.flatten(jax.eval_shape(built.init, jax.random.key(0)))
+    fixed = {p: leaf for p, leaf in paths.items() if p.startswith(frozen)}
+    trainable = {p: leaf for p, leaf in paths.items() if p not in fixed}
+
+    def loss(trainable, fixed):
+        made = built.apply(optim.unflatten(trainable | fixed), batch)
+        images, texts = (x.reshape(slots, -1) for x in made[:2])
+        return jnp.square(made.scale * images @ texts.T).sum()
+
+    step = jax.make_jaxpr(jax.value_and_grad(loss))(trainable, fixed)
+    # Positions of images are no work of a text tower.
+    positions = rows * tokens + slots * model.connector.tokens
+    done = flops.Work(slots, positions, rows * tokens * tokens)
+    counted = flops.step(model, done, set(trainable))
+    assert sum(counted.values()) == jaxprs.flops(step.jaxpr)
+
+
+def test_aim_counts_what_patches_see_and_predict_on_average():
+    model = of_objective("aim")
+    whole, built = flops.Work(3, 0, 0), vlm.build(model)
+    batch = Batch(
+        *[np.zeros((1, 1, 2), np.int32)] * 7,
+        np.zeros((1, 3, 16, 16, 3), np.uint8), np.ones((1, 3), bool),
+    )  # fmt: skip
+    params = jax.eval_shape(built.init, jax.random.key(0))
+    forward = jax.make_jaxpr(lambda p: built.apply(p, batch).pixels_ZCPp)(params)
+    products = flops.products(model, whole)
+    # The program multiplies all pairs of patches, and has the head on 15 of 16.
+    seen = np.mean([
+        sum(key <= query or key < prefix for query in range(16) for key in range(16))
+        for prefix in range(1, 16)
+    ])  # fmt: skip
+    share = {"heads": 8 / 15, "encoder": 1.0}
+    made = sum(
+        p.forward / (share[p.component] if p.kernel else seen / 256) for p in products
+    )
+    assert made == pytest.approx(jaxprs.flops(forward.jaxpr))
+    assert {p.kernel for p in products} - {""} <= everything(model)

@@ -21,6 +21,9 @@ def summary() -> dict:
     sources = {"captions": 0.45, "interleaved": 0.45, "text": 0.1}
     return {
         "steps": 400,
+        "objective": "next_token",
+        "retrieval": None,
+        "probe": {},
         "wall_seconds": 342.0,
         "peak_memory_bytes": 1_430_000_000,
         "device": "2 x cpu",

@@ -20,7 +20,7 @@ KEYS = {
     "mfu", "data_wait_share", "pool_fill", "token_fill", "heldout_loss",
     "heldout_tokens", "questions", "accuracy", "baseline", "accuracy_low",
     "accuracy_high", "accuracy_images_exchanged", "mixture", "mixture_unit", "schedule",
-    "delivered", "faults",
+    "delivered", "faults", "objective", "retrieval", "probe",
 }  # fmt: skip
 
 

@@ -81,6 +81,10 @@ def every_config() -> dict[str, config_lib.Config]:
     configs["deep"].model.preprocessing = config_lib.Preprocessing(
         tiling="anyres", unpad=True, newline=True
     )
+    for kind in config_lib.OBJECTIVES:
+        configs[kind] = synthetic.config()
+        configs[kind].model.objective.kind = kind
+        configs[kind].model.decoder.tied_embeddings = True
     configs["tied"] = synthetic.config()
     configs["tied"].model.decoder.tied_embeddings = True
     configs["instructed"] = synthetic.config()

@@ -5,7 +5,7 @@ import optax
 import pytest
 import synthetic
 
-from mmjax import optim, sharding, step
+from mmjax import objectives, optim, sharding, step
 from mmjax.ops.cross_entropy import TokenLoss
 
 
@@ -80,7 +80,7 @@ def test_sums_by_source_equal_a_numpy_loop():
     rng = np.random.default_rng(0)
     nll, log_z = rng.random((2, *batch.tokens_ZRT.shape), np.float32)
     nll[~batch.loss_mask_ZRT] = np.nan  # what doesn't count is never looked at
-    sums = step.add_up(TokenLoss(nll, log_z, nll > 0), batch, 3)
+    sums = objectives.add_up(TokenLoss(nll, log_z, nll > 0), batch, 3)
     expected = np.zeros(3)
     for z, r, t in np.argwhere(batch.loss_mask_ZRT):
         expected[batch.sources_ZRT[z, r, t]] += nll[z, r, t]
@@ -97,7 +97,7 @@ def test_a_row_that_is_not_finite_shows_in_its_source_alone():
     batch.sources_ZRT[0, 0] = 2
     nll = np.ones(batch.tokens_ZRT.shape, np.float32)
     nll[0, 0] = np.inf
-    sums = step.add_up(TokenLoss(nll, nll, nll > 0), batch, 3)
+    sums = objectives.add_up(TokenLoss(nll, nll, nll > 0), batch, 3)
     assert np.isinf(sums.loss_S[2])
     assert np.isfinite(sums.loss_S[:2]).all()
 

@@ -48,6 +48,11 @@ def test_the_default_config_is_valid():
         ("model__vit__layer_scale", -1.0, "layer_scale=-1.0: must not be negative"),
         ("model__vit__mean", (0.5,), "model.vit.mean=(0.5,): must be three numbers"),
         ("model__vit__std", (0.5, 0.0, 1.0), "must be three positive numbers, one a"),
+        ("model__objective__kind", "mae", "one of aim, contrastive, next_token"),
+        ("model__objective__contrast__loss", "hinge", "one of sigmoid, softmax"),
+        ("model__objective__contrast__pool", "max", "one of class_token, mean"),
+        ("model__objective__contrast__block", 0, "contrast.block=0: must be positive"),
+        ("init_parts", ("vit",), "init_parts=('vit',): needs init_from"),
         ("model__decoder__kv_heads", 3, "must divide model.decoder.heads=20"),
         ("model__decoder__head_size", 127, "must be even"),
         ("model__decoder__activation", "relu", "one of gelu_tanh, silu"),
@@ -255,3 +260,40 @@ def test_a_mesh_that_does_not_divide_is_refused_by_name(mesh, devices, says):
     with pytest.raises(ValueError, match=r"mesh") as error:
         validation.resolve_mesh(config_lib.Config(mesh=mesh), devices)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"model__second_vit__enabled": True}, "disable model.second_vit"),
+        ({"model__z_loss": 0.1}, "model.z_loss=0.1: must be 0"),
+        (
+            {"model__preprocessing__tiling": "mm1"},
+            "model.preprocessing.tiling='mm1': must be 'none'",
+        ),
+        ({"model__decoder__moe__experts": 4}, "moe.experts=4: must be 0"),
+        ({}, "makes no logits, set model.decoder.tied_embeddings=True"),
+        (
+            {"optim__accumulate": 2},
+            "optim.accumulate=2: must be 1 with the contrastive",
+        ),
+        ({"evaluation__questions": "q"}, "evaluation.questions='q': must be empty"),
+        (
+            {"model__objective__contrast__pool": "class_token"},
+            "needs an encoder that has one, model.vit.class_token=True",
+        ),
+        (
+            {"model__objective__contrast__scale": 200.0},
+            "contrast.scale=200.0: must be at most max_scale=100.0",
+        ),
+    ],
+)
+def test_a_contrastive_run_has_rules_of_its_own(fields, says):
+    assert says in broken(model__objective__kind="contrastive", **fields)
+
+
+def test_aim_needs_a_patch_to_predict():
+    fields = {"image_size": 14, "patch_size": 14}
+    fields = {f"model__vit__{name}": value for name, value in fields.items()}
+    told = broken(model__objective__kind="aim", **fields)
+    assert "'aim': needs images of at least 2 patches" in told

@@ -72,6 +72,22 @@ def description(scene: Scene) -> str:
     return f"{', '.join(things)} on {scene.texture} {scene.background}"
 
 
+def looks(told: str) -> dict[str, str]:
+    """What a description of one thing says of it and its ground; {} of several."""
+    things, _, ground = told.partition(" on ")
+    if "," in things:
+        return {}
+    size, colour, shape = things.split()
+    texture, _, background = ground.partition(" ")
+    return {
+        "size": size,
+        "colour": colour,
+        "shape": shape,
+        "texture": texture,
+        "background": background,
+    }
+
+
 def split_of(scene: Scene) -> str:
     """The split that all scenes of this description belong to."""
     digest = hashlib.blake2b(description(scene).encode(), digest_size=8).digest()

@@ -59,6 +59,7 @@ def run(request: Request) -> Iterator[str]:
     output.require_free(request.out)
     stored, meta = checkpoint.look(request.checkpoint)
     model = config_lib.from_dict({"model": meta["config"]["model"]}).model
+    _require_text(request.checkpoint, model)
     found = words.of_checkpoint(request.tokenizer, request.checkpoint, meta)
     tokenizer = None if found is None else tokenizer_files.exported(found)
     _require_room(model, tokenizer)
@@ -107,6 +108,16 @@ def _ids(tokenizer: Exported | None) -> Settings:
     if tokenizer is None:
         return {}
     return {f"{name}_token_id": tokenizer.ids[name] for name in ("bos", "eos", "pad")}
+
+
+def _require_text(path: str, model: Model) -> None:
+    kind = model.objective.kind
+    if kind != "next_token":
+        raise ValueError(
+            f"{path}: was trained by the {kind} objective and makes no text, so there "
+            "is nothing to export; a run takes its encoder by init_from and "
+            "init_parts=('vit',)"
+        )
 
 
 def _require_room(model: Model, tokenizer: Exported | None) -> None:

@@ -71,6 +71,27 @@ def evaluate(
     }
 
 
+def add_up(
+    sums_step: Callable[[Any, Batch], Any],
+    params: Any,
+    batches: Iterable[Batch],
+    sources: Sequence[str],
+) -> dict[str, SourceLoss]:
+    """`evaluate` with an encoder's `encoder_steps.make_sums_step`.
+
+    The loss of pairs is among those of a batch, so it depends on the batch's size.
+    """
+    loss, count = np.zeros(len(sources)), np.zeros(len(sources), np.int64)
+    for batch in batches:
+        loss_S, count_S = fetch_replicated(sums_step(params, batch)[:2])
+        loss += loss_S
+        count += count_S
+    return {
+        name: SourceLoss(float(loss[i]), int(count[i]))
+        for i, name in enumerate(sources)
+    }
+
+
 def by_source(
     nll_ZRT: Float[Array, "Z R T"],
     mask_ZRT: Bool[Array, "Z R T"],
@@ -87,3 +108,8 @@ def by_source(
 def fetch(tree: Any) -> Any:
     """Host copies of global arrays, whole on every process."""
     return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def fetch_replicated(tree: Any) -> Any:
+    """Host copies of arrays of which every process has all."""
+    return jax.device_get(tree)

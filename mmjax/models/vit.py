@@ -96,7 +96,9 @@ class ViT(nn.Module):
         self,
         pixels_ZChwc: Real[Array, "Z C h w c"],
         prefix_ZC: Int[Array, "Z C"] | None = None,
-    ) -> Float[Array, "Z C P E"]:
+        with_special: bool = False,
+    ) -> Float[Array, "Z C T E"]:
+        """`with_special`: also class token and registers, before the patches."""
         vit = self.vit
         size = vit.patch_size
         x = patchify(pixels_ZChwc, vit, self.dtype)
@@ -119,7 +121,8 @@ class ViT(nn.Module):
             Block, config.encoder_layers(vit), vit.remat, arguments=len(seen)
         )
         x, _ = blocks(vit, self.dtype, bool(seen), name="blocks")(x, *seen)
-        x = x[:, :, x.shape[2] - patches :]
+        if not with_special:
+            x = x[:, :, x.shape[2] - patches :]
         return norm(vit, "norm")(x) if vit.features == -1 else x
 
     def _positions(self, grid: tuple[int, int]) -> Float[Array, "P E"]:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from mmjax import config
 from mmjax.batch import NO_TEXT, Batch
-from mmjax.models import connectors, cross_attention, decoder, layers, vit
+from mmjax.models import aim, connectors, cross_attention, decoder, layers, towers, vit
 from mmjax.ops import splice
 from mmjax.ops.moe import RouterSums
 
@@ -30,10 +30,14 @@ class Outputs(NamedTuple):
 
 
 class Model(NamedTuple):
-    """`init(key) -> params` and `apply(params, batch) -> Outputs`, both pure."""
+    """`init(key) -> params` and `apply(params, batch) -> Outputs`, both pure.
+
+    With another objective than the next token, `apply` is that of its module: it gives
+    `towers.Vectors`, or of (params, batch, prefixes) `aim.Predicted`.
+    """
 
     init: Callable[[Array], Any]
-    apply: Callable[[Any, Batch], Outputs]
+    apply: Callable[..., Any]
 
 
 class VLM(nn.Module):
@@ -72,19 +76,40 @@ class VLM(nn.Module):
         return Outputs(hidden_ZRTD, language.unembed_table(), router)
 
 
+# What a model consists of, by what it learns.
+OBJECTIVES: dict[str, Callable[..., nn.Module]] = {
+    "aim": aim.Aim,
+    "contrastive": towers.Towers,
+    "next_token": VLM,
+}
+
+
 def build(model: config.Model) -> Model:
     """The model of a (validated) config; later changes to it have no effect."""
     model = copy.deepcopy(model)
-    module = VLM(model)
+    module = OBJECTIVES[model.objective.kind](model)
 
     def init(key: Array) -> Any:
         return module.init(key, _smallest_batch(model))["params"]
 
-    def apply(params: Any, batch: Batch) -> Outputs:
-        outputs: Any = module.apply({"params": params}, batch)
-        return outputs
+    def apply(params: Any, batch: Batch, *drawn: Array) -> Any:
+        return module.apply({"params": params}, batch, *drawn)
 
     return Model(init, apply)
+
+
+def build_encoder(model: config.Model) -> Callable[[Any, Array], Array]:
+    """(params of `vit`, pixels [Z, C, h, w, c]) -> features [Z, C, P, E], pure.
+
+    Patches see each other both ways, whatever the encoder has learned with.
+    """
+    module = vit.ViT(copy.deepcopy(model.vit), model.dtype)
+
+    def encode(params: Any, pixels_ZChwc: Array) -> Array:
+        features: Any = module.apply({"params": params}, pixels_ZChwc)
+        return features
+
+    return encode
 
 
 def _smallest_batch(model: config.Model) -> Batch:

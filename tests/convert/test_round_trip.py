@@ -123,6 +123,19 @@ def test_what_llava_cannot_say_is_refused_with_the_reason(tmp_path, change, reas
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
+@pytest.mark.parametrize("decoder_only", [False, True])
+@pytest.mark.parametrize("kind", ["aim", "contrastive"])
+def test_an_encoder_of_ones_own_is_no_model_that_makes_text(
+    tmp_path, kind, decoder_only
+):
+    model = samples.llava(objective=config.Objective(kind))
+    model.decoder.tied_embeddings = True
+    source = samples.saved(tmp_path / "run", model)
+    with pytest.raises(ValueError, match=f"by the {kind} objective and makes no text"):
+        samples.exported(tmp_path / "theirs", source, decoder_only=decoder_only)
+    assert not (tmp_path / "theirs").exists()
+
+
 def test_shards_on_eight_devices_hold_what_one_device_holds(tmp_path):
     assert jax.device_count() == 8
     folder = samples.theirs(tmp_path / "theirs")
