@@ -174,9 +174,10 @@ def pad(batch: Batch, groups: int, rows: int, slots: int) -> Batch:
     """
 
     def add(array: np.ndarray, multiples: tuple[int, ...], value: int) -> np.ndarray:
-        width: list[tuple[int, int]]
-        width = [(0, -size % m) for size, m in zip(array.shape, multiples)]
-        width += [(0, 0)] * (array.ndim - len(width))
+        width = np.zeros((array.ndim, 2), np.int64)
+        width[: len(multiples), 1] = [
+            -size % m for size, m in zip(array.shape, multiples)
+        ]
         return np.pad(array, width, constant_values=value)
 
     fills = {"images_ZRT": NO_IMAGE, "texts_ZCW": NO_TEXT}
