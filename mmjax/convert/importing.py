@@ -59,7 +59,7 @@ def run(request: Request) -> Iterator[str]:
     """
     output.require_free(request.out)
     tokenizer = words.find(request.tokenizer, request.model or request.decoder)
-    wishes = _as_target(request.wishes, request.target)
+    wishes = _as_target(request)
     if tokenizer is not None:
         least = max(wishes.vocab_size, words.ids(tokenizer))
         wishes = wishes._replace(vocab_size=least)
@@ -79,11 +79,14 @@ def run(request: Request) -> Iterator[str]:
     yield f"written: {request.out} ({_size(params)})"
 
 
-def _as_target(wishes: Wishes, target: Model | None) -> Wishes:
-    """What the target decides where the user says nothing else."""
+def _as_target(request: Request) -> Wishes:
+    """What the target decides where neither the user nor a whole model says it."""
+    wishes, target = request.wishes, request.target
     if target is None:
         return wishes
-    features = target.vit.features if wishes.features is None else wishes.features
+    features = wishes.features
+    if features is None and not request.model:
+        features = target.vit.features
     return wishes._replace(
         features=features,
         image_size=wishes.image_size or target.vit.image_size,
