@@ -227,6 +227,13 @@ def test_no_collective_exceeds_a_groups_image_tokens_or_the_largest_parameter(
     assert "Involuntary full rematerialization" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (2, 2, 2, 1), (1, 4, 1, 2)])
+def test_off_a_torus_devices_lie_as_jax_itself_lays_them(sizes):
+    types = (AxisType.Auto,) * 4
+    expected = jax.make_mesh(sizes, sharding.AXES, axis_types=types)
+    assert sharding.make_mesh(Mesh(*sizes)) == expected
+
+
 class Chip(NamedTuple):
     """As much of a TPU as its place in a mesh depends on."""
 
