@@ -118,7 +118,7 @@ def test_another_run_starts_from_the_encoder_alone(finished, world, tmp_path, ca
     kind, workdir = finished
     made = make_config(world, "next_token", init_from=str(workdir), init_parts=("vit",))
     made.steps = 1
-    made.optim = config.Optim(peak_lr=1e-3, frozen=("^vit/",))
+    made.optim = config.Optim(warmup_steps=1, frozen=("^vit/",))
     made.evaluation = config.Evaluation(every=0, rows=4, samples=0)
     mesh = sharding.make_mesh(made.mesh)
     model = vlm.build(made.model)
