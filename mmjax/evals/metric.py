@@ -1,8 +1,8 @@
 """A figure of an evaluation: sums over resampled units, and a formula of those sums.
 
 All figures have this one form, so that subsets, corpus metrics and confidence intervals
-need no code of their own: an accuracy is a sum of hits over a sum of ones, BLEU a formula
-of summed counts. A unit that does not concern a figure has zeros.
+need no code of their own: an accuracy is a sum of hits over a sum of ones, BLEU a
+formula of summed counts. A unit that does not concern a figure has zeros.
 """
 
 from collections.abc import Callable, Sequence

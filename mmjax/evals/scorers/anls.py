@@ -1,7 +1,7 @@
 """ANLS, the similarity of DocVQA and ST-VQA: of characters, 0 below a half.
 
-Two conventions: "mmf" keeps a similarity of exactly a half and all blanks, "docvqa" drops
-it and makes runs of blanks one.
+Two conventions: "mmf" keeps a similarity of exactly a half and all blanks, "docvqa"
+drops it and makes runs of blanks one.
 """
 
 from collections.abc import Sequence

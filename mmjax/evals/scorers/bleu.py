@@ -11,7 +11,7 @@ _TINY, _SMALL = 1e-15, 1e-9  # of the official scorer; without them 0 / 0
 
 
 def bleu(table: ngrams.Table) -> dict[str, Metric]:
-    """BLEU_1 to BLEU_4 of the corpus: of summed counts, which is not a mean of images."""
+    """BLEU_1 to BLEU_4 of the corpus: from summed counts, not a mean of images."""
     sums = np.concatenate([_lengths(table), _guessed(table), _correct(table)], 1)
     return {
         f"BLEU_{order}": Metric(sums, functools.partial(_formula, order))
@@ -38,7 +38,7 @@ def _guessed(table: ngrams.Table) -> np.ndarray:
 
 
 def _correct(table: ngrams.Table) -> np.ndarray:
-    """Those of them that a reference has, as often as one has them, [images, orders]."""
+    """Those of them that a reference has, as often as that has it, [images, orders]."""
     theirs, mine = ngrams.shared(table)
     most = np.zeros_like(table.count)
     np.maximum.at(most, mine, table.count[theirs])

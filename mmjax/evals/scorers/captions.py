@@ -8,8 +8,8 @@ from mmjax.evals import metric
 from mmjax.evals.metric import Metric
 from mmjax.evals.scorers import bleu, cider, meteor, ngrams, ptb, rouge
 
-
-# How captions become words. "nlg_eval" is what MM1 reports: nlg-eval cuts at blanks only.
+# How captions become words. "nlg_eval" is what MM1 reports: nlg-eval cuts at blanks
+# only.
 TOKENIZERS = {"ptb": ptb.tokenize, "nlg_eval": str.split}
 
 
@@ -43,11 +43,13 @@ def of_tokens(
     """The same of captions that are already words."""
     if len(candidates) != len(references):
         raise ValueError(
-            f"{len(candidates)} captions for {len(references)} images: one each is scored"
+            f"{len(candidates)} captions for {len(references)} images: one each is due"
         )
     bare = next((i for i, refs in enumerate(references) if not refs), None)
     if bare is not None:
-        raise ValueError(f"image {bare} has no reference captions: at least one is needed")
+        raise ValueError(
+            f"image {bare} has no reference captions: at least one is needed"
+        )
     table = ngrams.table(candidates, references)
     return {
         "CIDEr": metric.mean(cider.cider(table)),

@@ -9,7 +9,7 @@ from mmjax.evals.scorers.ngrams import Tokens
 def missing() -> str:
     """What METEOR lacks on this machine, in one line; empty where it can run."""
     if shutil.which("java") is None:
-        return "METEOR runs on Java, and there is no `java` here: install a JRE, or leave it out"
+        return "METEOR needs Java, and there is no `java` here: install a JRE"
     try:
         import pycocoevalcap.meteor.meteor  # noqa: F401
     except ImportError:
@@ -27,6 +27,9 @@ def meteor(
 
     program = Meteor()
     return program.compute_score(
-        {i: [" ".join(caption) for caption in refs] for i, refs in enumerate(references)},
+        {
+            i: [" ".join(caption) for caption in refs]
+            for i, refs in enumerate(references)
+        },
         {i: [" ".join(caption)] for i, caption in enumerate(candidates)},
     )

@@ -27,10 +27,13 @@ class Table(NamedTuple):
         """Sums of what some rows add, by caption and order, [captions, orders]."""
         place = self.caption[rows] * ORDERS + self.order[self.ngram[rows]]
         sums = np.bincount(place, addends, len(self.words) * ORDERS)
-        return sums.reshape(-1, ORDERS)
+        # Of no rows at all, bincount gives integers.
+        return sums.reshape(-1, ORDERS).astype(np.float64)
 
 
-def table(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Table:
+def table(
+    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
+) -> Table:
     """Counts the n-grams of one candidate and at least one reference an image."""
     captions = [*candidates, *(caption for image in references for caption in image)]
     words = np.array([len(caption) for caption in captions], np.int64)

@@ -9,7 +9,7 @@ import re
 
 # What the official scorers drop. Their list also names the brackets, but in capitals,
 # while the tokens are lowercase: -lrb- and its kin stay, and so do runs like "!!".
-DROPPED = frozenset("'' ' `` ` . ? ! , : - -- ... ;".split())
+DROPPED = frozenset(("''", "'", "``", "`", *".?!,:;-", "--", "..."))
 
 _BRACKETS = {
     "(": "-lrb-",

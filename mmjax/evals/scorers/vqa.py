@@ -1,4 +1,4 @@
-"""VQA accuracy against ten people's answers, by the official rule and the leaderboards'.
+"""VQA accuracy against ten people's answers, by the official and leaderboards' rules.
 
 Both are always computed: on the same predictions they lie up to 9 points apart, nearly
 all of it from questions on which all ten people agree (`docs/evaluation.md`).
@@ -52,7 +52,18 @@ def always(prediction: str, answers: Sequence[str]) -> float:
     return agreement(vqa_answers.official(prediction), people)
 
 
-RULES = {"official": official, "leaderboard": leaderboard, "always": always}
+def anyone(prediction: str, answers: Sequence[str]) -> float:
+    """As MMF scores ST-VQA: right if any one of the people said it."""
+    said = vqa_answers.leaderboard(prediction)
+    return float(said in {vqa_answers.leaderboard(answer) for answer in answers})
+
+
+RULES = {
+    "official": official,
+    "leaderboard": leaderboard,
+    "always": always,
+    "anyone": anyone,
+}
 
 
 def agreement(said: str, people: Sequence[str]) -> float:

@@ -1,20 +1,16 @@
 """Short answers brought into one form, as VQA's scorers do: two rules, by name.
 
-"official" is VQAEval of the VQA challenge; "leaderboard" is the answer processor of MMF,
-which EvalAI's TextVQA board and LLaVA use. They share their tables and most steps, slips
-included: where a slip decides a score it is kept, and said.
+"official" is VQAEval of the VQA challenge; "leaderboard" is the answer processor of
+MMF, which EvalAI's TextVQA board and LLaVA use. They share their tables and most steps,
+slips included: where a slip decides a score it is kept, and said.
 """
 
 import re
 from collections.abc import Callable
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
-_NUMBERS = {
-    word: str(max(0, i - 1))
-    for i, word in enumerate(
-        "none zero one two three four five six seven eight nine ten".split()
-    )
-}
+_DIGITS = "zero one two three four five six seven eight nine ten"
+_NUMBERS = {word: str(i) for i, word in enumerate(_DIGITS.split())} | {"none": "0"}
 _ARTICLES = frozenset(("a", "an", "the"))
 
 # Each stands for itself without any one of its apostrophes: "couldnt've", "couldn'tve".
@@ -24,8 +20,8 @@ hasn't haven't he'd he'd've he's how'd how'll how's isn't it'd it'd've it'll ma'
 mightn't mightn't've might've mustn't must've needn't not've o'clock oughtn't 'ow's'at
 shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's
 someone'd someone'd've someone'll someone's something'd something'd've something'll
-that's there'd there'd've there're there's they'd they'd've they'll they're they've 'twas
-wasn't we'd've we've weren't what'll what're what's what've when's where'd where's
+that's there'd there'd've there're there's they'd they'd've they'll they're they've
+'twas wasn't we'd've we've weren't what'll what're what's what've when's where'd where's
 where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't
 wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
