@@ -30,6 +30,9 @@ Figures = dict[str, Metric]
 Scorer = Callable[[Sequence[Example], Sequence[Output]], Figures]
 
 
+_GQA_FACTS = gqa.Question._fields[1:]
+
+
 def known(example: Example) -> bool:
     """Whether the answer of an example is known: test sets often keep theirs secret."""
     told = example.references or "box" in example.facts
@@ -89,14 +92,8 @@ def _anls(examples: Sequence[Example], outputs: Sequence[Output]) -> Figures:
 
 
 def _gqa(examples: Sequence[Example], outputs: Sequence[Output]) -> Figures:
-    names = ("balanced", "structural", "detailed", "global_group", "entailed")
     questions = {
-        e.id: gqa.Question(
-            e.references[0],
-            *(e.facts[name] for name in names),
-            e.facts["valid"],
-            e.facts["plausible"],
-        )
+        e.id: gqa.Question(e.references[0], *(e.facts[name] for name in _GQA_FACTS))
         for e in examples
     }
     return gqa.score(dict(zip(questions, _texts(outputs))), questions)

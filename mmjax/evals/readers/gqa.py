@@ -30,7 +30,7 @@ def read(paths: list[pathlib.Path], picture: str) -> Iterator[Example]:
                 "balanced": record.get("isBalanced", True),
                 "structural": types.get("structural", "query"),
                 "detailed": types.get("detailed", ""),
-                "global_group": groups.get("global"),
+                "group": groups.get("global"),
                 "entailed": tuple(record.get("entailed") or ()),
                 "valid": tuple(of["valid"]) if of is not None else None,
                 "plausible": tuple(of["plausible"]) if of is not None else None,

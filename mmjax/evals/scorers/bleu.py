@@ -40,10 +40,10 @@ def _guessed(table: ngrams.Table) -> np.ndarray:
 def _correct(table: ngrams.Table) -> np.ndarray:
     """Those of them that a reference has, as often as that has it, [images, orders]."""
     theirs, mine = ngrams.shared(table)
-    most = np.zeros_like(table.count)
-    np.maximum.at(most, mine, table.count[theirs])
+    most = np.zeros_like(table.times)
+    np.maximum.at(most, mine, table.times[theirs])
     rows = np.arange(len(most))
-    return table.by_order(rows, np.minimum(most, table.count))[: table.images]
+    return table.by_order(rows, np.minimum(most, table.times))[: table.images]
 
 
 def _formula(order: int, sums: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ def cider(table: ngrams.Table) -> np.ndarray:
     Document frequencies are counted over the given references: the score of an image
     depends on the set it is scored in, and in a set of one image it is 0.
     """
-    weight = table.count * _idf(table)[table.ngram]
+    weight = table.times * _idf(table)[table.ngram]
     norm = np.sqrt(table.by_order(np.arange(len(weight)), weight**2))
     theirs, mine = ngrams.shared(table)
     clipped = np.minimum(weight[mine], weight[theirs]) * weight[theirs]

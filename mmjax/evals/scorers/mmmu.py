@@ -89,11 +89,12 @@ def open_answers(text: str) -> list[str | float]:
 def open_right(text: str, accepted: Sequence[str]) -> bool:
     """Whether a free answer holds an accepted text or equals an accepted number."""
     true = [value for answer in accepted for value in normalized(answer)]
+    words = [value for value in true if isinstance(value, str)]
     for said in open_answers(text):
-        if isinstance(said, float):
-            if said in true:
+        if isinstance(said, str):
+            if any(word in said for word in words):
                 return True
-        elif any(isinstance(value, str) and value in said for value in true):
+        elif said in true:
             return True
     return False
 

@@ -17,7 +17,7 @@ class Table(NamedTuple):
 
     caption: np.ndarray  # [rows] number of the caption
     ngram: np.ndarray  # [rows] number of the n-gram, the same in all captions
-    count: np.ndarray  # [rows] how often the caption has it
+    times: np.ndarray  # [rows] how often the caption has it
     order: np.ndarray  # [n-grams] words of each n-gram, less one
     words: np.ndarray  # [captions] words of each caption
     image: np.ndarray  # [captions] number of the image it describes
@@ -38,14 +38,14 @@ def table(
     captions = [*candidates, *(caption for image in references for caption in image)]
     words = np.array([len(caption) for caption in captions], np.int64)
     owners, ngrams, sizes = _occurrences(captions, words)
-    keys, count = np.unique(owners * sum(sizes) + ngrams, return_counts=True)
+    keys, times = np.unique(owners * sum(sizes) + ngrams, return_counts=True)
     caption, ngram = np.divmod(keys, max(1, sum(sizes)))
     images = np.arange(len(candidates))
     of_references = np.repeat(images, [len(image) for image in references])
     return Table(
         caption,
         ngram,
-        count,
+        times,
         np.repeat(np.arange(ORDERS), sizes),
         words,
         np.concatenate([images, of_references]),

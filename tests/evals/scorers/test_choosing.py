@@ -97,7 +97,8 @@ def test_mmmu_draws_by_question_and_seed_alone_and_counts_what_it_drew():
         ("x = 3", ["3"], True),
         ("it is 3 or 4", ["4"], True),
         ("The gene is called MgS.", ["$MgS$", "MgS"], True),
-        ("a cat", ["c"], False),
+        ("a cat", ["c"], True),  # the official slip
+        ("picnics", ["c"], False),
         ("0.5", ["1/2"], False),
     ],
 )
