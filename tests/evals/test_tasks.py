@@ -168,6 +168,14 @@ def test_readers_keep_what_their_scorers_need(built):
     assert coco[0].images == (str(built / "coco/val2014/0.jpg"),)
 
 
+def test_images_are_found_from_a_relative_folder_too(built, monkeypatch):
+    monkeypatch.chdir(built)
+    [path] = tasks.load("mme", pathlib.Path("mme"))[0].images
+    assert pathlib.Path(path).is_file()
+    [path] = tasks.load("captions", pathlib.Path("captions"))[0].images
+    assert path == "captions/images/1.jpg"
+
+
 def test_refcoco_lines_and_parquet_give_the_box_of_the_coco_like_file(tmp_path):
     line = {"img_path": "z.jpg", "expression": "left", "height": 10, "width": 20}
     line["bbox"] = [5, 2, 15, 6]

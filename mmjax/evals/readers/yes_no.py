@@ -54,7 +54,7 @@ def mme(paths: list[pathlib.Path], picture: str) -> Iterator[Example]:
     """MME's text files, two lines of question and answer each, beside their images.
 
     `picture` is not used: an image lies beside its text, or in the folder `images`
-    where the texts lie in `questions_answers_YN`.
+    where the texts lie in `questions_answers_YN`. Its path is absolute.
     """
     del picture
     for path in paths:
@@ -70,7 +70,7 @@ def mme(paths: list[pathlib.Path], picture: str) -> Iterator[Example]:
             question, answer = line.split("\t")
             return Example(
                 f"{subtask}/{image.stem}/{number}",
-                (str(image),),
+                (str(image.absolute()),),
                 question,
                 references=(answer.strip(),),
                 facts={"subtask": subtask, "image": image.stem},
