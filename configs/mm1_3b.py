@@ -15,7 +15,7 @@ def get_config() -> config_lib.Config:
         steps=200_000,
         model=config_lib.Model(
             vit=config_lib.ViT(),  # the defaults are ViT-H/14 at 378 px
-            connector=config_lib.Connector(kind="perceiver", tokens=144),
+            connector=config_lib.Connector(kind="c_abstractor", tokens=144),
             decoder=config_lib.Decoder(),  # the defaults are the 3B decoder
         ),
         data=config_lib.Data(

@@ -32,3 +32,12 @@ def real_data() -> pathlib.Path:
     if not path.is_dir():
         pytest.skip(f"real data not found at {path} (set MMJAX_TEST_DATA)")
     return path
+
+
+@pytest.fixture(scope="session")
+def golden(real_data: pathlib.Path) -> pathlib.Path:
+    """What the official scorers gave for known inputs: beside the real data."""
+    path = real_data.parent / "golden"
+    if not path.is_dir():
+        pytest.skip(f"outputs of the official scorers not found at {path}")
+    return path

@@ -1,0 +1,1 @@
+"""Scores of answers against references, as each benchmark's own scorer counts them."""
