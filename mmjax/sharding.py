@@ -85,13 +85,13 @@ RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     ),
     (r"connector/words/embedding", (P(_ALL, None),)),  # [V, E]
     (r"connector/words/positions", (REPLICATED,)),
-    (r"connector/entry/(expand|squeeze|excite|out|shortcut)/kernel", (P(_ALL, None),)),
+    (r"connector/entry/(expand|squeeze|out|shortcut)/kernel", (P(_ALL, None),)),
     (
-        r"connector/(before|after)/(expand|squeeze|excite|out)/kernel",  # [L, E, E]
+        r"connector/(before|after)/(expand|squeeze|out)/kernel",  # [L, E, E]
         (P(None, _ALL, None),),
     ),
     (
-        r"connector/positions|connector/(entry|before|after)/depthwise/kernel",
+        r"connector/positions|connector/(entry|before|after)/(depthwise|excite)/kernel",
         (REPLICATED,),
     ),
     (r"(vit|second_vit)/(patch_embed/kernel|positions)", (REPLICATED,)),

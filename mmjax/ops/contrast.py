@@ -107,7 +107,8 @@ def _of_device(
     """The losses of a device's own pairs."""
     images_IY, texts_IY = (x.reshape(-1, x.shape[-1]) for x in (images_ZCY, texts_ZCY))
     valid_I = valid_ZC.reshape(-1)
-    over_texts_I, over_images_I = _totals(ring, images_IY, texts_IY, valid_I)
+    totals: Any = _totals(ring, images_IY, texts_IY, valid_I)
+    over_texts_I, over_images_I = totals
     own_I = jnp.sum(images_IY * texts_IY, axis=-1)
     loss_I = 0.5 * (over_texts_I + over_images_I) - own_I
     return jnp.where(valid_I, loss_I, 0).reshape(valid_ZC.shape)
@@ -134,7 +135,7 @@ def _totals(
 
 
 def _totals_and_residuals(ring: _Ring, *vectors: Array) -> tuple[Any, Any]:
-    totals = _totals(ring, *vectors)
+    totals: Any = _totals(ring, *vectors)
     return totals, (*vectors, *totals)
 
 
