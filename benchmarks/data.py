@@ -136,7 +136,7 @@ def prepare(root: pathlib.Path, args: argparse.Namespace) -> str:
     folder = args.images
     if folder is None:
         spec = config_lib.SampleWorld(
-            captions=300 if args.short else 1000, interleaved=100,
+            captions=300 if args.short else 2000, interleaved=100,
             texts=100 if args.short else 1000, heldout=10, questions=10,
         )  # fmt: skip
         sample_world.ensure(root, spec, progress=False)

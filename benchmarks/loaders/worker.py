@@ -42,7 +42,9 @@ def measure(job: Job) -> Figures:
     state = pickle.loads(pathlib.Path(job.read).read_bytes()) if job.read else None
     start = time.perf_counter()
     opened = loader.open(Setup(**job.setup), state)
-    batch = next(opened.batches)
+    batch = next(opened.batches, None)
+    if batch is None:
+        raise SystemExit(f"no whole batch is left of {job.setup['documents']} photos")
     first = time.perf_counter() - start
     images = tokens = 0
     before, seen = core_seconds(), batch.images
