@@ -34,6 +34,7 @@ class PackedRow(NamedTuple):
     images_T: Int32[np.ndarray, "T"]  # 0 or more: token n % Q of the row's slot n // Q
     sources_T: Int32[np.ndarray, "T"]  # place in config.data.sources
     pixels_Ihwc: UInt8[np.ndarray, "I h w c"]
+    texts_IW: Int32[np.ndarray, "I W"]  # what a connector reads beside each slot
 
 
 def records(folder: str | pathlib.Path) -> "Records":
@@ -116,9 +117,9 @@ class _Rows:
     def __getitem__(self, index: int) -> PackedRow:
         step, row = divmod(index, self._pipeline.rows_per_batch)
         found = self._pipeline.row(self._start + step, row)
-        *columns, pixels_ZChwc, _ = found
+        *columns, pixels_ZChwc, _, texts_ZCW = found
         fields = [column[0, 0] for column in columns]
-        return PackedRow(*fields, pixels_Ihwc=pixels_ZChwc[0])
+        return PackedRow(*fields, pixels_ZChwc[0], texts_ZCW[0])
 
 
 class Batches(grain.IterDataset[Batch]):

@@ -224,6 +224,7 @@ def test_two_towers_count_exactly_their_matrix_products(frozen):
     batch = Batch(
         row, row, row > 0, row + 1, row, row - 1, row,
         np.zeros((1, slots, 16, 16, 3), np.uint8), np.ones((1, slots), bool),
+        np.zeros((1, slots, 0), np.int32),
     )  # fmt: skip
     paths = optim.flatten(jax.eval_shape(built.init, jax.random.key(0)))
     fixed = {p: leaf for p, leaf in paths.items() if p.startswith(frozen)}
@@ -248,6 +249,7 @@ def test_aim_counts_what_patches_see_and_predict_on_average():
     batch = Batch(
         *[np.zeros((1, 1, 2), np.int32)] * 7,
         np.zeros((1, 3, 16, 16, 3), np.uint8), np.ones((1, 3), bool),
+        np.zeros((1, 3, 0), np.int32),
     )  # fmt: skip
     params = jax.eval_shape(built.init, jax.random.key(0))
     forward = jax.make_jaxpr(lambda p: built.apply(p, batch).pixels_ZCPp)(params)
