@@ -170,6 +170,8 @@ def test_the_features_of_an_encoder_are_those_that_the_whole_model_reads():
     params = jax.jit(vlm.build(model).init)(jax.random.key(0))
     pixels = pair_samples.sixteen_pairs().pixels_ZChwc
     one = vlm.build_encoder(model)(params["vit"], jnp.asarray(pixels))
-    other = vlm.build_encoder(pair_samples.model("aim"))(params["vit"], pixels)
+    other = vlm.build_encoder(pair_samples.model("aim"))(
+        params["vit"], jnp.asarray(pixels)
+    )
     assert one.shape == (2, 8, 4, 8)
     np.testing.assert_array_equal(one, other)
