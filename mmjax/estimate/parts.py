@@ -140,6 +140,6 @@ def of_collectives(events: Sequence[Event]) -> dict[str, float]:
 
 
 def executed(events: Sequence[Event], kind: str = "") -> float:
-    """FLOPs that are executed, recomputation included; of one kind of event or all."""
-    of_kind = (event for event in events if kind in ("", event.kind))
+    """FLOPs that are executed, recomputation included; of one of KINDS or all."""
+    of_kind = (event for event in events if kind in ("", kind_of(event)))
     return sum(event.flops * event.times for event in of_kind)

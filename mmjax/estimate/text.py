@@ -79,18 +79,17 @@ def _gib(size: float) -> str:
 
 def _kinds(found: Prediction) -> Iterator[str]:
     events, peak = found.replay.events, found.topology.generation.peak
-    rows = []
-    for kind, seconds in parts.by_kind(events).items():
+    kinds, rows = parts.by_kind(events), []
+    for kind, seconds in kinds.items():
         if seconds:
             share = f"{seconds / found.seconds:.1%}"
             rows.append((parts.KINDS[kind], f"{1000 * seconds:.1f}", share))
     yield from dry_run.table(("where the time goes", "ms", "share"), rows)
     executed = parts.executed(events)
-    products = [event for event in events if event.kind == "matmul"]
-    busy = sum(event.seconds * event.times for event in products)
-    if busy:
-        reached = parts.executed(events, "matmul") / (busy * peak)
-        yield f"matrix products run at {reached:.0%} of peak"
+    for kind, name in (("matmul", "matrix products"), ("attention", "attention")):
+        if kinds[kind]:
+            reached = parts.executed(events, kind) / (kinds[kind] * peak)
+            yield f"{name}: {reached:.0%} of peak"
     hidden = parts.of_collectives(events)
     for kind, seconds in hidden.items():
         yield f"{kind}: {1000 * seconds:.1f} ms in all, hidden or not"
