@@ -37,7 +37,8 @@ class Batch(NamedTuple):
     texts_ZCW: Int32[np.ndarray, "Z C W"]  # ids, NO_TEXT after the last
 
 
-OF_SLOTS = ("pixels_ZChwc", "real_ZC", "texts_ZCW")  # the others are of rows
+# The arrays of image slots; the others are of rows.
+OF_SLOTS: tuple[str, ...] = ("pixels_ZChwc", "real_ZC", "texts_ZCW")
 
 
 class Share(NamedTuple):
