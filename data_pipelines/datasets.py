@@ -119,7 +119,7 @@ class _Rows:
         found = self._pipeline.row(self._start + step, row)
         *columns, pixels_ZChwc, _, texts_ZCW = found
         fields = [column[0, 0] for column in columns]
-        return PackedRow(*fields, pixels_ZChwc[0], texts_ZCW[0])
+        return PackedRow(*fields, pixels_Ihwc=pixels_ZChwc[0], texts_IW=texts_ZCW[0])
 
 
 class Batches(grain.IterDataset[Batch]):
