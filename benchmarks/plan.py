@@ -10,6 +10,7 @@ that they share counted once (PSS, from Linux).
 """
 
 import argparse
+import concurrent.futures
 import multiprocessing
 import os
 import pathlib
@@ -18,8 +19,9 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from multiprocessing.context import SpawnContext
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -164,6 +166,12 @@ def _core_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
+def _alone(context: SpawnContext, function: Callable[..., Any], *arguments) -> Any:
+    """What the function returns in a process of its own."""
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def main() -> None:
     """Prints a row for each kind."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -182,13 +190,11 @@ def main() -> None:
     for name in arguments.kinds:
         work = pathlib.Path(tempfile.mkdtemp())
         try:
-            # Drawn by another process, whose memory goes with it.
-            writer = context.Process(
-                target=_write, args=(work / "columns", KINDS[name], count)
+            # Drawn and measured by a process each, whose memory goes with it.
+            _alone(context, _write, work / "columns", KINDS[name], count)
+            found = _alone(
+                context, measure, work / "columns", work / "cache", arguments.processes
             )
-            writer.start()
-            writer.join()
-            found = measure(work / "columns", work / "cache", arguments.processes)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         print(

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import mmap
 import os
 import pathlib
 import shutil
@@ -10,7 +9,7 @@ import tempfile
 
 import numpy as np
 
-from data_pipelines import totals
+from data_pipelines import index_columns, ragged, totals
 from data_pipelines.index_columns import Documents, Summary
 
 _FACTS = "columns.json"
@@ -88,16 +87,39 @@ def load(folder: pathlib.Path, key: str = "") -> Documents:
     return documents
 
 
-def release(documents: Documents) -> None:
-    """Unmaps what was read of the columns of segments, which are the large ones.
+def take(documents: Documents, numbers: np.ndarray) -> Documents:
+    """Few documents of many, in this order; what lies in files is read, not mapped.
 
-    The pages are mapped again when they are read again; without it, looking at few
-    documents here and there ends with the whole files in the memory of each process.
+    A look at a mapped column maps megabytes of it, so that few looks here and there end
+    with whole files in the memory of each process.
     """
-    for name in _ARRAYS[:5]:
-        source = getattr(documents, name).base
-        if isinstance(source, np.memmap) and isinstance(source.base, mmap.mmap):
-            source.base.madvise(mmap.MADV_DONTNEED)
+    if not documents.folder or not os.path.isdir(documents.folder):
+        return index_columns.take(documents, numbers)
+    places = [(number, 2) for number in numbers.tolist()]
+    bounds = _read(documents.segment_start, places).reshape(-1, 2)
+    counts = np.diff(bounds, axis=1)[:, 0]
+    segments = list(zip(bounds[:, 0].tolist(), counts.tolist()))
+    names = ("segment_tokens", "segment_image", "segment_slots", "segment_loss")
+    return documents._replace(
+        segment_start=ragged.sums_before(counts),
+        **{name: _read(getattr(documents, name), segments) for name in names},
+        totals=None,
+        summary=None,
+        folder="",
+    )
+
+
+def _read(column: np.ndarray, places: list[tuple[int, int]]) -> np.ndarray:
+    """Values of a mapped column, so many from each place on, from its file."""
+    source, size = column.base, column.itemsize
+    assert isinstance(source, np.memmap)
+    with open(source.filename, "rb", buffering=0) as file:
+        number = file.fileno()
+        parts = [
+            os.pread(number, count * size, source.offset + first * size)
+            for first, count in places
+        ]
+    return np.frombuffer(b"".join(parts), column.dtype)
 
 
 def _move(part: pathlib.Path, folder: pathlib.Path) -> None:

@@ -149,7 +149,7 @@ class MergedPlan:
         documents = _together(self.plans, sources, numbers)
         found = documents.totals
         assert found is not None
-        rows = windows.measure(documents, np.arange(len(found)), self.layout).rows
+        (sizes,) = windows.measure(documents, np.arange(len(found)), self.layout)
         stats = [
             tuple((np.array(before) + totals.stats(found[sources == s])).tolist())
             for s, before in enumerate(state.stats)
@@ -157,11 +157,11 @@ class MergedPlan:
         counts = np.bincount(sources, minlength=len(self.plans))
         return State(
             state.window + 1,
-            state.rows + rows,
+            state.rows + sizes.rows,
             tuple((np.array(state.taken) + counts).tolist()),
             state.part,
             state.since + len(sources),
-            self._placed(state, rows, documents),
+            self._placed(state, sizes.rows, documents),
             tuple(stats),
         )
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import bars, chunks, columns, plan_cache, shuffle, totals, windows
+from data_pipelines import bars, chunks, plan_cache, shuffle, totals, windows
 from data_pipelines.chunks import Layout
 from data_pipelines.index_columns import SLOTS, STATS, Documents
 from data_pipelines.memo import Chain, Memo
@@ -60,10 +60,10 @@ class _Facts(NamedTuple):
     def windows(self) -> int:
         return -(-self.size // self.layout.window)
 
-    def numbers(self, epoch: int, window: int) -> np.ndarray:
-        """The documents of a window, int64."""
-        start = window * self.layout.window
-        places = np.arange(start, min(start + self.layout.window, self.size))
+    def numbers(self, epoch: int, window: int, count: int = 1) -> np.ndarray:
+        """The documents of so many windows from this one on, int64."""
+        start, stop = window * self.layout.window, (window + count) * self.layout.window
+        places = np.arange(start, min(stop, self.size))
         return shuffle.permute(places, self.size, self.key(epoch))
 
     def key(self, epoch: int) -> str:
@@ -231,10 +231,5 @@ def _measure_part(
     documents: Documents, facts: _Facts, epoch: int, first: int
 ) -> np.ndarray:
     """Rows and STATS of the windows from `first` on, int64 [windows, ...]."""
-    stop = min(first + _PART, facts.windows)
-    sizes = []
-    for window in range(first, stop):
-        numbers = facts.numbers(epoch, window)
-        sizes.append(windows.measure(documents, numbers, facts.layout))
-        columns.release(documents)
+    sizes = windows.measure(documents, facts.numbers(epoch, first, _PART), facts.layout)
     return np.array([[s.rows, *s.stats.tolist()] for s in sizes], np.int64)

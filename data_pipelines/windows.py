@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import chunks, index_columns, packing, ragged, totals
+from data_pipelines import chunks, columns, packing, ragged, totals
 from data_pipelines.chunks import Chunks, Layout
 from data_pipelines.index_columns import POSITIONS, SLOTS, STATS, TOTALS, Documents
 
@@ -77,8 +77,8 @@ def pack(documents: Documents, numbers: np.ndarray, layout: Layout, key: str) ->
     return Window(numbers, table, order, row_start, before)
 
 
-def measure(documents: Documents, numbers: np.ndarray, layout: Layout) -> Sizes:
-    """The sizes of the window of these documents, exactly those of `pack`."""
+def measure(documents: Documents, numbers: np.ndarray, layout: Layout) -> list[Sizes]:
+    """The sizes of the windows that these documents fill, exactly those of `pack`."""
     found = _totals(documents, numbers)
     sizes, slots = (found[name].astype(np.int64) for name in ("positions", "slots"))
     large, tokens = _large(found, layout), layout.row_tokens
@@ -88,17 +88,23 @@ def measure(documents: Documents, numbers: np.ndarray, layout: Layout) -> Sizes:
     if len(pictured):
         table = _cut(documents, numbers[pictured], layout)
         counts[pictured] = np.diff(table.first)
+    first = ragged.sums_before(counts)
     if len(large):
-        first = np.cumsum(counts) - counts
-        within = np.arange(counts.sum()) - np.repeat(first, counts)
+        within = np.arange(first[-1]) - np.repeat(first[:-1], counts)
         sizes = np.minimum(np.repeat(sizes, counts) - within * tokens, tokens)
         slots = np.repeat(slots, counts)
         if table is not None:
-            places = ragged.ranges(first[pictured], counts[pictured])
+            places = ragged.ranges(first[:-1][pictured], counts[pictured])
             sizes[places] = table.sums[:, POSITIONS]
             slots[places] = table.sums[:, SLOTS]
-    row_of = packing.best_fit(sizes, slots, layout.row_tokens, layout.max_images)
-    return Sizes(int(row_of.max()) + 1, totals.stats(found))
+    result = []
+    for start in range(0, len(numbers), layout.window):
+        stop = min(start + layout.window, len(numbers))
+        part = slice(first[start], first[stop])
+        row_of = packing.best_fit(sizes[part], slots[part], tokens, layout.max_images)
+        stats = totals.stats(found[start:stop])
+        result.append(Sizes(int(row_of.max()) + 1, stats))
+    return result
 
 
 def _table(documents: Documents, numbers: np.ndarray, layout: Layout) -> Chunks:
@@ -137,7 +143,7 @@ def _large(found: np.ndarray, layout: Layout) -> np.ndarray:
 
 
 def _cut(documents: Documents, numbers: np.ndarray, layout: Layout) -> Chunks:
-    return chunks.chunk(index_columns.take(documents, numbers), layout, numbers)
+    return chunks.chunk(columns.take(documents, numbers), layout, numbers)
 
 
 def _places(

@@ -1,10 +1,13 @@
 """Columns in files are the columns in memory, here and in another process."""
 
 import pickle
+import shutil
 
+import hypothesis
 import numpy as np
 import plan_samples
 import pytest
+from hypothesis import strategies as st
 
 from data_pipelines import columns, index_columns, totals
 from data_pipelines.plan import Layout, SourcePlan
@@ -34,6 +37,17 @@ def test_what_is_pickled_is_where_the_files_lie(tmp_path):
     assert same(pickle.loads(data), stored)
     part = index_columns.take(stored, np.arange(5))
     assert same(pickle.loads(pickle.dumps(part)), part)
+
+
+@hypothesis.given(st.lists(st.integers(0, 199), min_size=1, max_size=20))
+def test_documents_taken_from_files_are_those_in_memory(tmp_path_factory, numbers):
+    documents = totals.complete(plan_samples.sample(200, 30, 2))
+    stored = columns.store(tmp_path_factory.mktemp("c") / "a", documents)
+    expected = index_columns.take(documents, np.array(numbers))
+    assert same(columns.take(documents, np.array(numbers)), expected)
+    assert same(columns.take(stored, np.array(numbers)), expected)
+    shutil.rmtree(stored.folder)  # what is mapped stays
+    assert same(columns.take(stored, np.array(numbers)), expected)
 
 
 def test_several_processes_plan_what_one_does(tmp_path, monkeypatch):
