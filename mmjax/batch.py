@@ -41,6 +41,44 @@ class Batch(NamedTuple):
 OF_SLOTS: tuple[str, ...] = ("pixels_ZChwc", "real_ZC", "texts_ZCW")
 
 
+def padded(batch: Batch, groups: int, rows: int, slots: int) -> Batch:
+    """A host batch with empty groups, rows and slots added, up to so many of each.
+
+    Those that it has already stay where they are.
+    """
+
+    def add(array: np.ndarray, sizes: tuple[int, int], value: int) -> np.ndarray:
+        width = np.zeros((array.ndim, 2), np.int64)
+        width[:2, 1] = np.subtract(sizes, array.shape[:2])
+        return np.pad(array, width, constant_values=value)
+
+    fills = {"images_ZRT": NO_IMAGE, "texts_ZCW": NO_TEXT}
+    return Batch(
+        **{
+            name: add(
+                array,
+                (groups, slots if name in OF_SLOTS else rows),
+                fills.get(name, 0),
+            )
+            for name, array in batch._asdict().items()
+        }
+    )
+
+
+def cut(batch: Batch, tokens: int) -> Batch:
+    """The first so many tokens of every row; beyond a row's end, padding."""
+
+    def each(name: str, array: np.ndarray) -> np.ndarray:
+        if name in OF_SLOTS:
+            return array
+        value = NO_IMAGE if name == "images_ZRT" else 0
+        more = max(0, tokens - array.shape[2])
+        wide = np.pad(array, ((0, 0), (0, 0), (0, more)), constant_values=value)
+        return wide[:, :, :tokens]
+
+    return Batch(**{name: each(name, x) for name, x in batch._asdict().items()})
+
+
 class Share(NamedTuple):
     """The box of a global batch that one process holds, as half-open ranges.
 

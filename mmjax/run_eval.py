@@ -10,20 +10,20 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from data_pipelines import materialize, paths
+from data_pipelines import paths
 from data_pipelines import pipeline as pipelines
 from data_pipelines.records import Text
-from mmjax import config as config_lib
 from mmjax import (
+    answering,
     encoder_steps,
-    generate,
     metrics,
     report,
     run_probe,
     run_setup,
     step,
 )
-from mmjax.batch import PAD_SEGMENT
+from mmjax import config as config_lib
+from mmjax.answering import Request
 from mmjax.config import Source
 from mmjax.evals import heldout, questions, retrieval
 from mmjax.evals.retrieval import Recall
@@ -135,41 +135,20 @@ def captions(evaluation: Evaluation, params: Any, count: int) -> list[Sample]:
     if not documents:
         return []
     config, tokenizer = run.config, run.train.pipeline.tokenizer
-    images = [document[0] for document in documents]
-    prompts = materialize.documents_batch(
-        config, tokenizer, [[image] for image in images], complete=False
-    )
-    mesh = run.mesh.shape
-    batch = generate.pad(
-        prompts,
-        mesh["data"] * mesh["expert"],
-        mesh["fsdp"],
-        mesh["fsdp"] * mesh["tensor"],
-    )
-    lengths_ZR = (np.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum(-1)
-    room = config.data.row_tokens - int(lengths_ZR.max())
-    if room < 1:
+    prompts = [(document[0],) for document in documents]
+    used = max(answering.positions(config, tokenizer, prompt) for prompt in prompts)
+    new = min(CAPTION_TOKENS, config.data.row_tokens - used)
+    if new < 1:
         return []
-    made = jax.device_get(
-        generate.greedy(
-            run.model,
-            params,
-            run_setup.place(run, batch),
-            lengths_ZR.astype(np.int32),
-            min(CAPTION_TOKENS, room),
-            [tokenizer.eos],
-            run.mesh,
-        )
-    )
+    answerer = answering.ready(config, run.mesh, tokenizer, params)
+    requests = [Request(prompt, new) for prompt in prompts]
     return [
         Sample(
-            image.data,
-            tokenizer.decode(tokens[:length].tolist()),
+            document[0].data,
+            answer.text,
             " ".join(s.text for s in document if isinstance(s, Text)),
         )
-        for image, document, tokens, length in zip(
-            images, documents, made.tokens_ZRT[0], made.counts_ZR[0].tolist()
-        )
+        for document, answer in zip(documents, answering.answer(answerer, requests))
     ]
 
 

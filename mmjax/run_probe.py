@@ -1,6 +1,7 @@
 """Linear probes of a run's encoder, on labelled images of its data."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ from data_pipelines import materialize
 from data_pipelines.pipeline import Pipeline
 from data_pipelines.prepare import scenes
 from data_pipelines.records import Document, Image
-from mmjax import encoder_steps, generate, run_setup
+from mmjax import batch as batch_lib
+from mmjax import encoder_steps, run_setup
 from mmjax.batch import NO_IMAGE
 from mmjax.config import Config
 from mmjax.evals import heldout, probe
@@ -144,13 +146,11 @@ def _features(
         # The last chunk is filled up: one shape, one compilation.
         rows = [[image] for image in (*part, *[part[-1]] * (CHUNK - len(part)))]
         batch = materialize.documents_batch(run.config, tokenizer, rows, complete=False)
-        batch = generate.pad(
-            batch,
-            mesh["data"] * mesh["expert"],
-            mesh["fsdp"],
-            mesh["fsdp"] * mesh["tensor"],
-        )
-        placed_batch = run_setup.place(run, batch)
+        axes = (("data", "expert"), ("fsdp",), ("fsdp", "tensor"))
+        sizes = (1, CHUNK, batch.real_ZC.shape[1])
+        shards = [math.prod(mesh[axis] for axis in each) for each in axes]
+        batch = batch_lib.padded(batch, *(n + -n % s for n, s in zip(sizes, shards)))
+        placed_batch = run_setup.place(run.mesh, batch)
         features_ZCE = heldout.fetch(features_step(placed_batch.pixels_ZChwc))
         slots_RT = batch.images_ZRT[0] // run.config.model.connector.tokens
         shown_RT = batch.images_ZRT[0] != NO_IMAGE

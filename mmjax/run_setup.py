@@ -100,11 +100,11 @@ def set_up(
     return Run(config, workdir, mesh, model, train, frozenset(optim.flatten(trainable)))
 
 
-def place(run: Run, batch: Batch) -> Batch:
-    """A batch that every process has whole, on the mesh."""
+def place(mesh: Mesh, batch: Batch) -> Batch:
+    """A batch that every process has whole, on a mesh."""
     groups, rows = batch.tokens_ZRT.shape[:2]
     whole = Share((0, groups), (0, rows), (0, batch.real_ZC.shape[1]))
-    return sharding.to_device(batch, whole, run.mesh, batch)
+    return sharding.to_device(batch, whole, mesh, batch)
 
 
 def make_sample_world(config: Config) -> None:

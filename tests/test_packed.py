@@ -32,8 +32,9 @@ from data_pipelines.buffers import Recycler
 from data_pipelines.mixed import PlannedRow
 from data_pipelines.records import Document, Image, Segment, Text
 from data_pipelines.windows import Chunk, Row
+from mmjax import batch as batch_lib
 from mmjax import config as config_lib
-from mmjax import connector_rules, generate, validation
+from mmjax import connector_rules, validation
 from mmjax.batch import Batch, Share
 from mmjax.config import Preprocessing, SecondViT, ViT
 from mmjax.models import vlm
@@ -195,7 +196,7 @@ def alone(made: config_lib.Config, world: World, document: int) -> Batch:
     """One document as a prompt, in a batch of the same shape without others."""
     segments = [world.documents[document]]
     batch = materialize.documents_batch(made, world.words, segments, complete=True)
-    return generate.pad(batch, 1, len(ROWS), SLOTS)
+    return batch_lib.padded(batch, 1, len(ROWS), SLOTS)
 
 
 class Built(NamedTuple):

@@ -5,7 +5,7 @@ at first what it says without images.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from mmjax import config
 from mmjax.batch import Batch
 from mmjax.models import layers
-from mmjax.ops import sight
+from mmjax.ops import recall, sight
 from mmjax.ops.attention import Range
 
 
@@ -36,19 +36,27 @@ class CrossAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "Z R T D"], seen: Seen
-    ) -> Float[Array, "Z R T D"]:
+        self,
+        x: Float[Array, "Z R T D"],
+        seen: Seen,
+        attend: recall.Attend | None = None,
+    ) -> tuple[Float[Array, "Z R T D"], Any]:
+        """And what `attend` keeps, which takes the place of attention to `seen`."""
         decoder, width = self.model.decoder, self.model.decoder.width
         source = self.norm(width, name="norm_images")(seen.source_ZRSD)
         normed = self.norm(width, name="norm_attention")(x)
-        attention = self._attention()
-        x = x + self._gate("attention") * attention(normed, source, keys=seen.keys)
+        attention, kept = self._attention(), None
+        if attend is None:
+            added = attention(normed, source, keys=seen.keys)
+        else:
+            added, kept = attention(normed, source, attend=attend)
+        x = x + self._gate("attention") * added
         mlp = layers.Mlp(
             width, decoder.mlp_width, width, decoder.activation, self.model.dtype,
             bias=False, gated=True, name="mlp",
         )  # fmt: skip
         normed = self.norm(width, name="norm_mlp")(x)
-        return x + self._gate("mlp") * mlp(normed)
+        return x + self._gate("mlp") * mlp(normed), kept
 
     def _gate(self, name: str) -> Array:
         gate = self.param(f"{name}_gate", nn.initializers.zeros, ())

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from mmjax import config
 from mmjax.models import cross_attention, layers, moe
 from mmjax.models.cross_attention import Seen
-from mmjax.ops import rope
+from mmjax.ops import recall, rope
 from mmjax.ops.moe import RouterSums
 
 
@@ -29,11 +29,25 @@ class Turns(NamedTuple):
     local: rope.Rotation | None  # of layers with a window, where it is another
 
 
+class Attends(NamedTuple):
+    """What takes the place of a layer's attention within rows (`models.cached`)."""
+
+    row: recall.Attend
+    images: recall.Attend
+
+
+class LayerKept(NamedTuple):
+    """What these keep."""
+
+    row: recall.Kept
+    images: recall.Kept | None  # of a layer that attends to images
+
+
 class Block(nn.Module):
     """One layer: attention within documents, then the gated MLP, both residual.
 
     Where the place says so, images are looked at first, and the MLP is a mixture of
-    experts; its `RouterSums` come out.
+    experts; its `RouterSums` come out. With `attends`, `LayerKept` does instead.
     """
 
     model: config.Model
@@ -46,17 +60,25 @@ class Block(nn.Module):
         segments_ZRT: Int[Array, "Z R T"],
         turns: Turns,
         seen: Seen | None,
+        attends: Attends | None = None,
     ):
         decoder, norm = self.model.decoder, make_norm(self.model.decoder)
+        of_images = None
         if config.is_crossed(decoder, self.place):
             assert seen is not None, "a decoder with cross-attention needs images"
-            x = cross_attention.CrossAttention(self.model, norm, name="cross")(x, seen)
+            cross = cross_attention.CrossAttention(self.model, norm, name="cross")
+            x, of_images = cross(x, seen, attends and attends.images)
         turn = turns.turn
         if turns.local is not None and config.is_local(decoder, self.place):
             turn = turns.local
         gain = (2 * decoder.layers) ** -0.5  # the residual stream keeps its scale
         normed = norm(decoder.width, name="norm_attention")(x)
-        added = self._attention(gain)(normed, normed, segments_ZRT, turn)
+        attention = self._attention(gain)
+        if attends is None:
+            added, output = attention(normed, normed, segments_ZRT, turn), None
+        else:
+            added, kept = attention(normed, normed, turn=turn, attend=attends.row)
+            output = LayerKept(kept, of_images)
         if decoder.post_norms:
             added = norm(decoder.width, name="norm_attention_out")(added)
         x = x + added
@@ -64,7 +86,7 @@ class Block(nn.Module):
         added, router = self._mlp(gain, normed, segments_ZRT)
         if decoder.post_norms:
             added = norm(decoder.width, name="norm_mlp_out")(added)
-        return x + added, router
+        return x + added, router if attends is None else output
 
     def _mlp(self, gain: float, x: Array, segments_ZRT: Array):
         """What the MLP or the experts add, and the `RouterSums` of the latter."""
@@ -180,12 +202,7 @@ class Decoder(nn.Module):
 
     def embed(self, tokens_ZRT: Int[Array, "Z R T"]) -> Float[Array, "Z R T D"]:
         """Embeddings of tokens, in the dtype of the activations."""
-        # Each device looks up its rows' tokens in a whole table (or its part of the
-        # vocabulary); float32, since the gradient of a frequent token is a long sum.
-        table_VD = layers.pin(self.embedding, "tensor", None)
-        x_ZRTD = table_VD[tokens_ZRT].astype(self.model.dtype)
-        decoder = self.model.decoder
-        return x_ZRTD * math.sqrt(decoder.width) if decoder.scale_embeddings else x_ZRTD
+        return look_up(self.model, self.embedding, tokens_ZRT)
 
     def __call__(
         self,
@@ -199,7 +216,7 @@ class Decoder(nn.Module):
         `seen` are the images of layers with cross-attention, which need it.
         And what the routers of sparse layers are judged by, in order of the layers.
         """
-        turns = _turns(self.model.decoder, positions_ZRT)
+        turns = turns_of(self.model.decoder, positions_ZRT)
         routers = []
         for stack in self.stacks:
             x_ZRTD, output = stack(x_ZRTD, segments_ZRT, turns, seen)
@@ -219,7 +236,20 @@ class Decoder(nn.Module):
         return self.unembedding
 
 
-def _turns(decoder: config.Decoder, positions_ZRT: Int[Array, "Z R T"]) -> Turns:
+def look_up(
+    model: config.Model, embedding_VD: Float[Array, "V D"], tokens_ZRT: Array
+) -> Float[Array, "Z R T D"]:
+    """`Decoder.embed` with this table."""
+    # Each device looks up its rows' tokens in a whole table (or its part of the
+    # vocabulary); float32, since the gradient of a frequent token is a long sum.
+    table_VD = layers.pin(embedding_VD, "tensor", None)
+    x_ZRTD = table_VD[tokens_ZRT].astype(model.dtype)
+    decoder = model.decoder
+    return x_ZRTD * math.sqrt(decoder.width) if decoder.scale_embeddings else x_ZRTD
+
+
+def turns_of(decoder: config.Decoder, positions_ZRT: Int[Array, "Z R T"]) -> Turns:
+    """How the queries and keys at these positions are turned."""
     size, theta = decoder.head_size, decoder.local_rope_theta
     scaling = rope.Scaling(**dataclasses.asdict(decoder.rope_scaling))
     turn = rope.rotation(positions_ZRT, size, decoder.rope_theta, scaling)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from mmjax.ops import attention, pointwise, rope
+from mmjax.ops import attention, pointwise, recall, rope
 
 _policies = jax.checkpoint_policies
 
@@ -137,7 +137,11 @@ class LayerScale(nn.Module):
 
 
 class Linear(nn.Module):
-    """Contracts the last axes, `inputs`, of an array to `outputs`."""
+    """Contracts the last axes, `inputs`, of an array to `outputs`.
+
+    On one device its kernel may be given as `turned`, a matrix [outputs, inputs]: CPUs
+    multiply few rows by it in half the time.
+    """
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -147,22 +151,32 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        rows = x.shape[: x.ndim - len(self.inputs)]
+        if self.has_variable("params", "turned"):
+            y = self._by_turned(x).reshape(*rows, *self.outputs)
+        else:
+            y = self._by_kernel(x, rows)
+        if self.bias:
+            bias = self.param("bias", nn.initializers.zeros, self.outputs)
+            y = y + bias.astype(self.dtype)
+        return y
+
+    def _by_turned(self, x: Array) -> Array:
+        turned: Array = self.get_variable("params", "turned").astype(self.dtype)
+        rows = x.reshape(-1, turned.shape[1])
+        return jax.lax.dot_general(turned, rows, (((1,), (1,)), ((), ()))).T
+
+    def _by_kernel(self, x: Array, rows: tuple[int, ...]) -> Array:
         init = fan_in(math.prod(self.inputs), self.gain)
         kernel = self.param("kernel", init, (*self.inputs, *self.outputs))
         kernel = kernel.astype(self.dtype)
-        rows = x.shape[: x.ndim - len(self.inputs)]
         if on_one_device():
             # XLA's CPU backend is fast on products of two matrices only. Elsewhere
             # the axes stay apart: merging two that are sharded would gather them.
             inputs, outputs = math.prod(self.inputs), math.prod(self.outputs)
             y = x.reshape(-1, inputs) @ kernel.reshape(inputs, outputs)
-            y = y.reshape(*rows, *self.outputs)
-        else:
-            y = jnp.tensordot(x, kernel, axes=len(self.inputs))
-        if self.bias:
-            bias = self.param("bias", nn.initializers.zeros, self.outputs)
-            y = y + bias.astype(self.dtype)
-        return y
+            return y.reshape(*rows, *self.outputs)
+        return jnp.tensordot(x, kernel, axes=len(self.inputs))
 
 
 class Attention(nn.Module):
@@ -196,7 +210,11 @@ class Attention(nn.Module):
         turn: rope.Rotation | None = None,
         prefix_ZR: Int[Array, "Z R"] | None = None,
         keys: attention.Range | None = None,
-    ) -> Float[Array, "Z R T D"]:
+        attend: recall.Attend | None = None,
+    ) -> Any:
+        """[Z, R, T, D]; of `attend`, which then takes the place of attention within
+        rows, also what it keeps.
+        """
         q = self._project("query", self.width, self.heads, self.sharpness)(x)
         k = self._project("key", self.source_width, self.kv_heads)(source)
         v = self._project("value", self.source_width, self.kv_heads)(source)
@@ -206,17 +224,18 @@ class Attention(nn.Module):
         if turn is not None:
             q, k = rope.rotate(q, turn), rope.rotate(k, turn)
 
-        # Over groups by vmap: merging Z with R would mix two sharded axes.
-        def of_group(q, k, v, segments, prefix, keys):
-            return attention.attend(
-                q, k, v, segments, self.causal, self.backend, self.block, prefix, keys,
-                window=self.window, scale=self.scale, softcap=self.softcap,
+        rule = recall.Rule(self.window, self.scale, self.softcap)
+        kept = None
+        if attend is not None:
+            out, kept = attend(q, k, v, rule)
+        else:
+            out = attention.in_groups(
+                q, k, v, segments, prefix_ZR, keys, causal=self.causal,
+                backend=self.backend, block=self.block, **rule._asdict(),
             )  # fmt: skip
-
-        out = jax.vmap(of_group)(q, k, v, segments, prefix_ZR, keys)
         inner, bias = (self.heads, self.head_size), self.bias and self.out_bias
         linear = Linear(inner, (self.width,), self.dtype, bias, self.gain, name="out")
-        return linear(out)
+        return linear(out) if attend is None else (linear(out), kept)
 
     def _project(self, name: str, width: int, heads: int, gain: float = 1.0) -> Linear:
         outputs = (heads, self.head_size)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from mmjax import config
 from mmjax.batch import NO_TEXT, Batch
 from mmjax.models import aim, connectors, cross_attention, decoder, layers, towers, vit
+from mmjax.models.cross_attention import Seen
 from mmjax.ops import splice
 from mmjax.ops.moe import RouterSums
 
@@ -52,28 +53,37 @@ class VLM(nn.Module):
     def __call__(self, batch: Batch) -> Outputs:
         model = self.model
         arrays: Any = jax.tree.map(jnp.asarray, batch)
-        features_ZCPE = vit.encode(model, arrays.pixels_ZChwc)
-        texts = [arrays.texts_ZCW] if config.text_tokens(model) else []
-        kind: Any = connectors.CONNECTORS[model.connector.kind]
-        connector = kind(model, name="connector")
-        images_ZCQD = connector(features_ZCPE, *texts)
-        # Every device encodes its own slots; then the group's rows get all of them.
-        slots = (layers.GROUPS, ("fsdp", "tensor"))
-        images_ZCQD = layers.pin(images_ZCQD, *slots, None, None)
-        images_ZCQD = layers.pin(images_ZCQD, layers.GROUPS, None, None, None)
         language = decoder.Decoder(model, name="decoder")
-        x_ZRTD = language.embed(arrays.tokens_ZRT)
-        seen = None
-        if model.decoder.cross_attention.every:
-            seen = cross_attention.look(model, images_ZCQD, arrays)
-        else:
-            newline_D = connector.newline_D if model.preprocessing.newline else None
-            x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, arrays.images_ZRT, newline_D)
-        x_ZRTD = layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None)
+        x_ZRTD, seen = enter(model, language.embed(arrays.tokens_ZRT), arrays)
         hidden_ZRTD, router = language(
             x_ZRTD, arrays.segments_ZRT, arrays.positions_ZRT, seen
         )
         return Outputs(hidden_ZRTD, language.unembed_table(), router)
+
+
+def enter(
+    model: config.Model, x_ZRTD: Float[Array, "Z R T D"], batch: Any
+) -> tuple[Float[Array, "Z R T D"], Seen | None]:
+    """What the decoder reads, of embedded tokens and the images of a batch.
+
+    To be called inside a module: it owns the encoders and the connector.
+    """
+    features_ZCPE = vit.encode(model, batch.pixels_ZChwc)
+    texts = [batch.texts_ZCW] if config.text_tokens(model) else []
+    kind: Any = connectors.CONNECTORS[model.connector.kind]
+    connector = kind(model, name="connector")
+    images_ZCQD = connector(features_ZCPE, *texts)
+    # Every device encodes its own slots; then the group's rows get all of them.
+    slots = (layers.GROUPS, ("fsdp", "tensor"))
+    images_ZCQD = layers.pin(images_ZCQD, *slots, None, None)
+    images_ZCQD = layers.pin(images_ZCQD, layers.GROUPS, None, None, None)
+    seen = None
+    if model.decoder.cross_attention.every:
+        seen = cross_attention.look(model, images_ZCQD, batch)
+    else:
+        newline_D = connector.newline_D if model.preprocessing.newline else None
+        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, batch.images_ZRT, newline_D)
+    return layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None), seen
 
 
 # What a model consists of, by what it learns.

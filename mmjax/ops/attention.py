@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,6 +74,27 @@ def attend(
         return out_BTNH
     some_BT11 = (keys.first_BT < keys.stop_BT)[..., None, None]
     return jnp.where(some_BT11, out_BTNH, 0)
+
+
+def in_groups(
+    q_ZRTNH: Float[Array, "Z R T N H"],
+    k_ZRSKH: Float[Array, "Z R S K H"],
+    v_ZRSKH: Float[Array, "Z R S K H"],
+    segments_ZRT: Int[Array, "Z R T"] | None,
+    prefix_ZR: Int[Array, "Z R"] | None,
+    keys: Range | None,
+    **how: Any,
+) -> Float[Array, "Z R T N H"]:
+    """`attend` in every pool group; `how` are its other arguments.
+
+    By vmap: merging Z with R would mix two sharded axes.
+    """
+
+    def of_group(q, k, v, segments, prefix, keys):
+        return attend(q, k, v, segments, prefix_B=prefix, keys=keys, **how)
+
+    arrays = (q_ZRTNH, k_ZRSKH, v_ZRSKH, segments_ZRT, prefix_ZR, keys)
+    return jax.vmap(of_group)(*arrays)
 
 
 def _visible(

@@ -4,8 +4,9 @@ import math
 import jax
 import numpy as np
 import pytest
+import uncached
 
-from mmjax import config, generate, sharding
+from mmjax import config, sharding
 from mmjax.batch import NEWLINE, NO_IMAGE, Batch
 from mmjax.evals import questions
 from mmjax.models import vlm
@@ -14,17 +15,18 @@ from mmjax.ops import cross_entropy
 Q, SIDE, VOCAB, ROW = 4, 8, 40, 48
 
 
+MODEL = config.Model(
+    vit=config.ViT(SIDE, 4, 16, 1, 2, 32, remat="none"),
+    connector=config.Connector(tokens=Q, heads=2),
+    decoder=config.Decoder(VOCAB, 32, 2, 4, 2, 8, 48, remat="none"),
+    dtype="float32",
+    attention_block=64,
+)
+
+
 @functools.cache
 def tiny() -> tuple[vlm.Model, dict]:
-    model = vlm.build(
-        config.Model(
-            vit=config.ViT(SIDE, 4, 16, 1, 2, 32, remat="none"),
-            connector=config.Connector(tokens=Q, heads=2),
-            decoder=config.Decoder(VOCAB, 32, 2, 4, 2, 8, 48, remat="none"),
-            dtype="float32",
-            attention_block=64,
-        )
-    )
+    model = vlm.build(MODEL)
     params = jax.jit(model.init)(jax.random.key(0))
     return model, jax.tree.map(lambda x: 4.0 * x, params)
 
@@ -89,8 +91,7 @@ def greedy_answers(prompts: list[list], new: int) -> list[list[int]]:
         # One token more, so that the prompt's last one is an input as well.
         length, _ = place(batch, 0, row, 1, 0, [*parts, [(0, False)]], row)
         lengths.append(length)
-    found = generate.greedy(*tiny(), batch, np.array([lengths]), new, ())
-    return np.asarray(found.tokens_ZRT)[0].tolist()
+    return uncached.greedy(MODEL, tiny()[1], batch, lengths, new)
 
 
 def packed(documents: list[list]) -> tuple[Batch, list]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from mmjax import config, generate, sharding, step, validation
+from mmjax import config, sharding, step, validation
 from mmjax.config import RopeScaling
 from mmjax.models import decoder as decoder_lib
 from mmjax.models import vlm
@@ -190,36 +190,6 @@ def test_embeddings_are_scaled_for_text_alone():
         for model in (plain, scaled)
     )
     np.testing.assert_allclose(after, 4 * before, rtol=1e-6)  # a width of 16
-
-
-def test_greedy_tokens_are_the_most_likely_ones_of_the_loss():
-    model = sample(OPTIONS["gemma2"])
-    built, params = vlm.build(model), model_samples.parameters(model)
-    rows = [[[3, 4, 5, 6, 7]], [[1, "slot 0", 9]]]
-    batch = model_samples.batch(rows, tokens=12, slots=1)
-    lengths, new = [5, 4], 6
-    found = generate.greedy(built, params, batch, np.array([lengths]), new, ())
-    tokens, segments, positions, targets = (
-        np.array(x)
-        for x in (
-            batch.tokens_ZRT, batch.segments_ZRT, batch.positions_ZRT, batch.targets_ZRT
-        )
-    )  # fmt: skip
-    for row, length in enumerate(lengths):
-        here = (0, row, slice(length, length + new))
-        tokens[here] = found.tokens_ZRT[0, row]
-        segments[here], positions[here] = 1, np.arange(length, length + new)
-        targets[0, row, length - 1 : length - 1 + new] = found.tokens_ZRT[0, row]
-    outputs = jax.jit(built.apply)(
-        params,
-        batch._replace(
-            tokens_ZRT=tokens, segments_ZRT=segments, positions_ZRT=positions
-        ),
-    )
-    cap = model.decoder.logit_softcap
-    hits = cross_entropy.chunked(*outputs[:2], jnp.asarray(targets), 4, cap).hit_ZRT
-    for row, length in enumerate(lengths):
-        assert hits[0, row, length - 1 : length - 1 + new].all()
 
 
 @pytest.mark.slow

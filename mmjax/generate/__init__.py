@@ -1,0 +1,1 @@
+"""The program that lets a trained model speak."""

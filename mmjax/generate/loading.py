@@ -1,0 +1,43 @@
+"""A model from its checkpoint, ready to answer."""
+
+import jax
+
+from data_pipelines import pipeline
+from mmjax import answering, checkpoint, sharding, validation
+from mmjax import config as config_lib
+from mmjax.answering import Answerer
+from mmjax.config import Config
+from mmjax.models import vlm
+
+
+def open(place: str, config: Config | None, cache: str) -> Answerer:
+    """The model of a run or checkpoint; without a config, that of the checkpoint.
+
+    ValueError where there is none, it isn't that config's or doesn't make text.
+    """
+    config = config or _config_of(place)
+    kind = config.model.objective.kind
+    if kind != "next_token":
+        raise ValueError(
+            f"model.objective.kind={kind}: must be next_token to make text"
+        )
+    tokenizer = pipeline.open_tokenizer(config)
+    mesh = sharding.make_mesh(validation.resolve_mesh(config, jax.device_count()))
+    shapes = jax.eval_shape(vlm.build(config.model).init, jax.random.key(0))
+    params = checkpoint.load_weights(place, sharding.placed(shapes, mesh))
+    missing = sorted(set(shapes) - set(params))
+    if missing:
+        raise ValueError(
+            f"{place}: holds no {missing[0]}; train it, or import it whole"
+        )
+    return answering.ready(config, mesh, tokenizer, params, cache)
+
+
+def _config_of(place: str) -> Config:
+    """The config that a checkpoint was written with."""
+    meta = checkpoint.look(place).meta
+    if "config" not in meta:
+        raise ValueError(f"--config is missing: {place} was saved without one")
+    config = config_lib.from_dict(meta["config"])
+    validation.validate(config)
+    return config

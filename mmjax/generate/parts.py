@@ -1,0 +1,43 @@
+"""Prompts as records hold them: texts and images in reading order."""
+
+import pathlib
+from collections.abc import Sequence
+
+from data_pipelines.prepare import photos
+from data_pipelines.records import Image, Segment, Text
+
+MARK = "<image>"  # where an image stands in the text of a prompt
+
+
+def image(path: str | pathlib.Path) -> Image:
+    """The image of a file; ValueError where there is none that can be read."""
+    try:
+        data = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"image {path}: {error.strerror}") from error
+    try:
+        return Image(data, *photos.size(data))
+    except Exception as error:
+        raise ValueError(f"image {path}: can't be decoded") from error
+
+
+def woven(text: str, images: Sequence[Image]) -> tuple[Segment, ...]:
+    """A text with the images where its marks stand; without marks, before it.
+
+    ValueError where there are marks, but not one for each image.
+    """
+    pieces = text.split(MARK)
+    if len(pieces) == 1:
+        pieces = [*[""] * len(images), text]
+    if len(pieces) != len(images) + 1:
+        raise ValueError(
+            f"prompt: {MARK} comes {len(pieces) - 1} times, there are {len(images)} "
+            "images"
+        )
+    parts: list[Segment] = []
+    for number, piece in enumerate(pieces):
+        if number:
+            parts.append(images[number - 1])
+        if piece:
+            parts.append(Text(piece))
+    return tuple(parts)
