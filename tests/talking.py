@@ -15,22 +15,10 @@ from data_pipelines.records import Image, Text
 from mmjax import answering, config
 from mmjax.answering import Answerer
 
-WORDS = [
-    "a",
-    "red",
-    "ball",
-    "lies",
-    "near",
-    "the",
-    "blue",
-    "cube",
-    "and",
-    "a",
-    "small",
-    "dog",
-    "sees",
-    "it",
-]
+WORDS = (
+    "a", "red", "ball", "lies", "near", "the", "blue", "cube", "and", "a", "small",
+    "dog", "sees", "it",
+)  # fmt: skip
 
 
 def make_config(folder: pathlib.Path, **decoder: Any) -> config.Config:

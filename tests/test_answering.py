@@ -1,7 +1,10 @@
 """Requests of texts and images get the texts, and the scores, that are theirs."""
 
+import functools
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import synthetic
@@ -84,11 +87,13 @@ def test_scores_are_the_losses_of_training(answerer):
     asked = [r._replace(continuations=choices) for r in requests()]
     found = answering.answer(answerer, asked)
     config, words = answerer.config, answerer.tokenizer
-    params, model = talking.parameters(config), vlm.build(config.model)
+    params = jax.tree.map(jnp.asarray, talking.parameters(config))
+    model = vlm.build(config.model)
     documents = [(*r.parts, Text(text)) for r in asked for text in choices]
     config.model.loss_chunk = config.data.row_tokens
     batch = materialize.documents_batch(config, words, documents, complete=True)
-    losses, _ = objectives.token_losses(model, config, params, batch)
+    of_batch = functools.partial(objectives.token_losses, model, config)
+    losses, _ = jax.jit(of_batch)(params, batch)
     scores = [score for answer in found for score in answer.scores]
     for row, (score, document) in enumerate(zip(scores, documents)):
         count = len(words.encode(document[-1].text))
@@ -98,7 +103,8 @@ def test_scores_are_the_losses_of_training(answerer):
         np.testing.assert_allclose(
             score.log_likelihoods, -losses.nll_ZRT[0, row, here], rtol=1e-4, atol=1e-5
         )
-        assert score.total == pytest.approx(-losses.nll_ZRT[0, row, here].sum(), 1e-4)
+        total = -float(losses.nll_ZRT[0, row, here].sum())
+        assert score.total == pytest.approx(total, 1e-4)
         assert score.greedy == losses.hit_ZRT[0, row, here].all()
 
 

@@ -13,16 +13,21 @@ from mmjax.models import vlm
 def open(place: str, config: Config | None, cache: str) -> Answerer:
     """The model of a run or checkpoint; without a config, that of the checkpoint.
 
-    ValueError where there is none, it isn't that config's or doesn't make text.
+    The latter may be of another mesh: here rows, and slices of weights, lie over all
+    devices. ValueError where there is none, it is another config's or makes no text.
     """
-    config = config or _config_of(place)
+    devices = jax.device_count()
+    if config is None:
+        config, over = _config_of(place), config_lib.Mesh(data=1, fsdp=devices)
+    else:
+        over = validation.resolve_mesh(config, devices)
     kind = config.model.objective.kind
     if kind != "next_token":
         raise ValueError(
             f"model.objective.kind={kind}: must be next_token to make text"
         )
     tokenizer = pipeline.open_tokenizer(config)
-    mesh = sharding.make_mesh(validation.resolve_mesh(config, jax.device_count()))
+    mesh = sharding.make_mesh(over)
     shapes = jax.eval_shape(vlm.build(config.model).init, jax.random.key(0))
     params = checkpoint.load_weights(place, sharding.placed(shapes, mesh))
     missing = sorted(set(shapes) - set(params))

@@ -26,6 +26,7 @@ from mmjax.ops.recall import Kept
 from mmjax.ops.sampling import Choice
 
 BLOCK = 16  # tokens between two looks at what was said
+SCORED = 16  # tokens of a row whose logits exist at the same time
 
 
 class Asked(NamedTuple):
@@ -210,7 +211,7 @@ def _score(
         hidden_ZRTD,
         weights["unembed_VD"].T,
         arrays.tokens_ZRT,
-        arrays.tokens_ZRT.shape[2],
+        SCORED,
         model.decoder.logit_softcap,
     )
 

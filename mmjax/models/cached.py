@@ -136,7 +136,7 @@ def say(
 
         return attend
 
-    x_ZRTD = decoder.look_up(model, _table(weights), tokens_ZR[..., None])
+    x_ZRTD = decoder.look_up(model, weights["embedding"], tokens_ZR[..., None])
     segments_ZRT = jnp.where(alive_ZR, 1, PAD_SEGMENT)[..., None]
     hidden_ZRTD, kept = _after(
         model, weights, prompts, x_ZRTD, segments_ZRT, positions_ZRT, row
@@ -172,7 +172,7 @@ def follow(
 
         return attend
 
-    x_ZRTD = decoder.look_up(model, _table(weights), tokens_ZRT)
+    x_ZRTD = decoder.look_up(model, weights["embedding"], tokens_ZRT)
     rows = x_ZRTD, segments_ZRT, positions_ZRT
     return _after(model, weights, prompts, *rows, row)[0]
 
@@ -191,13 +191,9 @@ def logits(
     return cap * jnp.tanh(found / cap) if cap else found
 
 
-def _table(weights: Any) -> Array:
-    return weights["embedding"]
-
-
 def _enter(model: config.Model, weights: Any, arrays: Any) -> tuple[Array, Any]:
     """What the decoder reads; rows without any image slot are text alone."""
-    x_ZRTD = decoder.look_up(model, _table(weights), arrays.tokens_ZRT)
+    x_ZRTD = decoder.look_up(model, weights["embedding"], arrays.tokens_ZRT)
     if not arrays.real_ZC.shape[1]:
         return x_ZRTD, None
     return Entrance(model).apply({"params": weights["images"]}, x_ZRTD, arrays)  # pyright: ignore[reportReturnType]
