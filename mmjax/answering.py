@@ -198,7 +198,7 @@ def _say(
 def _asked(laid: _Laid, requests: Sequence[Request], eos: int) -> Asked:
     """What the rows ask for; rows without a request ask for nothing."""
 
-    def each(name: str, dtype: Any, otherwise: Any) -> np.ndarray:
+    def each(name: str, dtype: Any, otherwise: Any) -> Any:
         values = np.full(laid.lengths_ZR.shape, otherwise, dtype)
         for place, request in zip(laid.places, requests):
             values[place] = getattr(request, name)

@@ -12,6 +12,7 @@ needed only to change what the checkpoint says, as in --config.mesh.fsdp=8.
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import absl.logging
 from absl import flags
@@ -118,7 +119,8 @@ def _wanted(values: FlagValues) -> Request:
     """What is asked of every prompt that doesn't say otherwise."""
     names = ("new_tokens", "temperature", "top_k", "top_p", "seed")
     stop = tuple(values.stop)
-    return Request((), **{name: values[name].value for name in names}, stop=stop)
+    fields: dict[str, Any] = {name: values[name].value for name in names}
+    return Request((), **fields, stop=stop)
 
 
 def _batching(values: FlagValues) -> requests.Batching:

@@ -132,7 +132,7 @@ def _begin(
     room: int,
     kind: str,
 ) -> Speech:
-    rows = hidden_ZRD.shape[:2]
+    rows = hidden_ZRD.shape[0], hidden_ZRD.shape[1]
     zeros, none = jnp.zeros(rows, jnp.int32), jnp.zeros(rows, bool)
     nothing = Speech(
         cached.empty(model, rows, room, dtype),
