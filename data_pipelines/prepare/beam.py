@@ -4,6 +4,7 @@ Stages are plain functions that write files; a file that is there isn't written 
 Shards are sorted, so no byte depends on the runner, its workers or their order.
 """
 
+import collections
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -67,11 +68,11 @@ def write_shards(
     drops: str,
     heldout: float,
     wanted: Sequence[Shard],
+    todo: Iterable[Shard],
     space: Workspace,
     engine: Engine,
 ) -> None:
-    """Writes the wanted shards that aren't there, and notes the facts of each."""
-    todo = [one for one in wanted if not info_path(space, one).exists()]
+    """Writes shards of those that are wanted in all, and notes the facts of each."""
     counts = {(one.corpus, one.split): one.total for one in wanted}
     with runners.pipeline(engine) as pipeline:
         _ = (
@@ -88,6 +89,34 @@ def write_shards(
             | "by shard" >> apache_beam.GroupByKey()
             | "write" >> _flat_map(_write_shard, space)
         )
+
+
+def unfinished(
+    places: Sequence[Place], wanted: Sequence[Shard], space: Workspace
+) -> dict[Shard, str]:
+    """Shards that aren't there, or lack documents of the parts, and what is wrong.
+
+    A runner may lose what is on its way between two processes, and say nothing.
+    """
+    sent = collections.Counter()
+    told = True
+    for where in places:
+        counts = parts.given(where)
+        told &= counts is not None
+        for (split, number), count in (counts or {}).items():
+            sent[where.corpus, split, number] += count
+    found = {}
+    for one in wanted:
+        path = info_path(space, one)
+        if not path.exists() or not told:
+            found[one] = "isn't there"
+            continue
+        info = json.loads(path.read_bytes())
+        arrived = info["records"] + info["duplicates"]
+        due = sent[one.corpus, one.split, one.number]
+        if arrived != due:
+            found[one] = f"got {arrived} documents of {due}"
+    return found
 
 
 def info_path(space: Workspace, shard: Shard) -> pathlib.Path:
@@ -124,16 +153,19 @@ def _placed(
     todo: frozenset[Shard],
 ) -> Iterator[tuple[tuple, tuple[bytes, bytes]]]:
     dropped: list[Reject] = []
+    given: collections.Counter[tuple[str, int]] = collections.Counter()
     for found in dedupe.survivors(where, dedupe.load(drops), heldout):
         if isinstance(found, Kept):
             count = counts[where.corpus, found.split]
             number = shards.shard_of(found.key, count)
             shard = Shard(where.corpus, found.split, number, count)
+            given[found.split, number] += 1
             if shard in todo:
                 yield tuple(shard), (found.key, found.record)
         else:
             dropped.append(found)
     parts.write_dropped(where, dropped)
+    parts.write_given(where, given)
 
 
 def _write_shard(element: tuple[tuple, Iterable], space: Workspace) -> Iterator[str]:

@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgpack
@@ -26,6 +26,7 @@ from data_pipelines.prepare.recipe import Recipe
 
 _BATCH = 64  # records that are read at a time
 _DROPPED = "dropped.jsonl"  # rejects because of other documents
+_GIVEN = "given.json"  # documents that went to each shard, which is to hold so many
 
 
 class Job(NamedTuple):
@@ -139,6 +140,20 @@ def write_dropped(where: Place, found: Iterable[Reject]) -> None:
     """Writes what other documents cost the part, for `rejects`."""
     data = "".join(map(line, found)).encode()
     workspace.write(_file(where, _DROPPED), data)
+
+
+def write_given(where: Place, counts: Mapping[tuple[str, int], int]) -> None:
+    """Writes how many documents went from the part to each shard (split, number)."""
+    listed = [[*shard, count] for shard, count in sorted(counts.items())]
+    workspace.write(_file(where, _GIVEN), json.dumps(listed).encode())
+
+
+def given(where: Place) -> dict[tuple[str, int], int] | None:
+    """What `write_given` wrote; None where it wasn't called."""
+    path = _file(where, _GIVEN)
+    if not path.exists():
+        return None
+    return {(split, n): count for split, n, count in json.loads(path.read_bytes())}
 
 
 def _rejects(where: Place, ending: str) -> Iterator[Reject]:

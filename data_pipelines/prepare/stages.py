@@ -13,6 +13,7 @@ from data_pipelines.prepare.workspace import Workspace
 
 _SHARD_RECORDS = 10_000
 _SHARD_BYTES = 2**30
+_ATTEMPTS = 3  # to get all documents into a shard
 
 
 class Work(NamedTuple):
@@ -94,13 +95,32 @@ def write_shards(
     heldout: float,
     wanted: Sequence[Any],
 ) -> None:
-    """Writes the wanted shards, without the documents that `drops` lists."""
+    """Writes the wanted shards, without the documents that `drops` lists.
+
+    Raises ValueError where documents are lost on the way, again and again.
+    """
     space, say = work.space, work.say
-    if all(work.beam.info_path(space, one).exists() for one in wanted):
-        return
     ending = "array_record.json"
     homes = {space.result / one.corpus / one.split: None for one in wanted}
-    with progress.of_files(
-        space.parts, ending, len(wanted), "writing", list(homes), say
-    ):
-        work.beam.write_shards(places, drops, heldout, wanted, space, work.engine)
+    todo = work.beam.unfinished(places, wanted, space)
+    for _ in range(_ATTEMPTS):
+        if not todo:
+            return
+        for one in todo:
+            work.beam.info_path(space, one).unlink(missing_ok=True)
+        with progress.of_files(
+            space.parts, ending, len(wanted), "writing", list(homes), say
+        ):
+            work.beam.write_shards(
+                places, drops, heldout, wanted, list(todo), space, work.engine
+            )
+        todo = work.beam.unfinished(places, wanted, space)
+        if todo:
+            named = "; ".join(f"{'/'.join(map(str, s[:3]))} {todo[s]}" for s in todo)
+            say(f"the runner lost documents on their way: {named}")
+    if not todo:
+        return
+    raise ValueError(
+        f"{len(todo)} shards lack documents, which the runner lost {_ATTEMPTS} times; "
+        "the same command goes on from here"
+    )

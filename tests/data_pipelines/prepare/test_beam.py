@@ -103,6 +103,35 @@ def test_dask_gives_the_same_bytes_from_the_command_line(files, made, tmp_path):
     assert raw_corpora.digests(output) == raw_corpora.digests(direct)
 
 
+@pytest.mark.parametrize("losses", [1, 2, 99])
+def test_documents_that_the_runner_loses_are_missed(
+    files, made, tmp_path, monkeypatch, losses
+):
+    """A runner of processes was seen to lose the last documents of a worker."""
+    write, times = shards.write_shard, collections.Counter()
+
+    def losing(directory, number, total, keyed):
+        pairs = list(keyed)
+        times[directory, number] += 1
+        if len(pairs) > 3 and times[directory, number] <= losses:
+            pairs = pairs[:-2]
+        return write(directory, number, total, pairs)
+
+    monkeypatch.setattr(shards, "write_shard", losing)
+    said = []
+    request = raw_corpora.request(files, tmp_path / "out", recipe=RECIPE, shards=2)
+    if losses == 99:
+        with pytest.raises(ValueError, match=r"shards lack documents, .* lost 3 times"):
+            corpus.prepare(request, said.append)
+        assert not (tmp_path / "out").exists()
+        monkeypatch.undo()
+    corpus.prepare(request, said.append)
+    assert raw_corpora.digests(tmp_path / "out") == raw_corpora.digests(made)
+    lines = [line for line in said if "the runner lost documents" in line]
+    assert len(lines) == min(losses, 3)
+    assert " documents of " in lines[0]
+
+
 def test_a_run_without_a_reject_has_an_empty_list(tmp_path):
     (tmp_path / "t.jsonl").write_text('{"text": "good"}\n{"text": "better"}\n' * 40)
     _prepare({"text": [str(tmp_path / "t.jsonl")]}, tmp_path / "out")
