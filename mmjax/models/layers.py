@@ -139,8 +139,8 @@ class LayerScale(nn.Module):
 class Linear(nn.Module):
     """Contracts the last axes, `inputs`, of an array to `outputs`.
 
-    On one device its kernel may be given as `turned`, a matrix [outputs, inputs]: CPUs
-    multiply few rows by it in half the time.
+    On one device its kernel may be given as `turned`, a matrix [outputs, inputs], which
+    CPUs read in order when they multiply few rows by it.
     """
 
     inputs: tuple[int, ...]
