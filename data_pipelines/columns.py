@@ -113,6 +113,7 @@ def _read(column: np.ndarray, places: list[tuple[int, int]]) -> np.ndarray:
     """Values of a mapped column, so many from each place on, from its file."""
     source, size = column.base, column.itemsize
     assert isinstance(source, np.memmap)
+    assert source.filename is not None
     with open(source.filename, "rb", buffering=0) as file:
         number = file.fileno()
         parts = [

@@ -58,7 +58,9 @@ def assert_equal(left, right):
     jax.tree.map(np.testing.assert_array_equal, left, right)
 
 
-@pytest.mark.parametrize("shape", [synthetic.ONE, synthetic.EIGHT])
+@pytest.mark.parametrize(
+    "shape", [pytest.param(synthetic.ONE, marks=pytest.mark.slow), synthetic.EIGHT]
+)
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, shape):
     run = synthetic.run(shape)
     expected, curve = run.train(run.state(), 0, 6)

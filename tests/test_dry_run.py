@@ -70,6 +70,7 @@ def test_the_mixture_is_that_of_the_batches(made, shown):
     assert numbers(rows)[0] == made.steps * tiny_run.ROWS
 
 
+@pytest.mark.slow
 def test_mm1_s_own_rows_are_shown_where_they_differ(made):
     many = sections(tiny_run.make_config(made.data.root, data=_rows_of(made, 128)))
     assert "with MM1's own rows" in "\n".join(many["mixture"])

@@ -91,6 +91,7 @@ def test_a_live_change_gives_the_run_whose_config_had_it_from_the_beginning(
     assert "1 (10.0 %)" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_a_live_change_repeats_it_bit_for_bit(
     world, whole, tmp_path
 ):

@@ -39,7 +39,9 @@ def trained(kind: str, shape=synthetic.ONE, steps: int = 2, accumulate: int = 1)
     return history
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["contrastive", pytest.param("aim", marks=pytest.mark.slow)]
+)
 def test_eight_devices_train_as_one(kind):
     one, eight = (trained(kind, shape) for shape in (synthetic.ONE, synthetic.EIGHT))
     for ours, theirs in zip(one, eight):
@@ -59,6 +61,7 @@ def test_the_loss_falls(kind):
     assert losses[-1] < min(0.8 * losses[0], chance)
 
 
+@pytest.mark.slow
 def test_things_are_counted_by_the_source_of_their_image():
     history = trained("contrastive")
     assert history[0]["loss_tokens_by_source"].tolist() == [8, 8]

@@ -96,6 +96,7 @@ def test_an_interrupted_run_becomes_bit_for_bit_the_uninterrupted_one(
         np.testing.assert_array_equal(leaf, other[path], path)
 
 
+@pytest.mark.slow
 def test_bad_records_are_borne_told_and_the_same_after_a_resume(
     world, tmp_path, capsys
 ):

@@ -1,11 +1,11 @@
 """The comparison: every loader on the same photos, in turn, round by round.
 
 Each start is a process of its own. Rates are per second of CPU time of the process and
-its workers, all of them on one core, so that none gains from cores that wait; other
-work on the machine disturbs them little. The two times are wall time on all cores,
-without imports: to the first batch of an epoch, and ("resume") to the first one after
-a run that ended at 80 % of it. Memory is what the process and its workers hold at most,
-pages that they share counted once (PSS, from Linux).
+its workers, all of them on one core, so that none gains from cores that wait, after a
+third of the photos; other work on the machine disturbs them little. The two times are
+wall time on all cores, without imports: to the first batch of an epoch, and ("resume")
+to the first one after a run that ended at 80 % of it. Memory is what the process and
+its workers hold at most, pages that they share counted once (PSS, from Linux).
 
 The lines of Pillow are what the documentation of the others tells users to do. In all
 others the others are given our decoder, simplejpeg and OpenCV, which is nine tenths of

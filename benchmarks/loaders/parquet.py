@@ -27,6 +27,7 @@ def write(photos: Iterable[Photo], setup: Setup) -> None:
     features = datasets.Features(
         {"image": datasets.Image(), "caption": datasets.Value("string")}
     )
+    datasets.disable_progress_bars()
     known = list(photos)
     for start in range(0, len(known), _A_FILE):
         part = known[start : start + _A_FILE]

@@ -124,7 +124,9 @@ def test_what_llava_cannot_say_is_refused_with_the_reason(tmp_path, change, reas
 
 
 @pytest.mark.parametrize("decoder_only", [False, True])
-@pytest.mark.parametrize("kind", ["aim", "contrastive"])
+@pytest.mark.parametrize(
+    "kind", ["aim", pytest.param("contrastive", marks=pytest.mark.slow)]
+)
 def test_an_encoder_of_ones_own_is_no_model_that_makes_text(
     tmp_path, kind, decoder_only
 ):

@@ -197,6 +197,20 @@ def test_meteor_is_that_of_its_authors_program(golden, name):
 
 
 @pytest.mark.extra
+@pytest.mark.parametrize("ends", ["at once", "by the clock"])
+def test_a_program_of_meteor_that_ends_is_told_in_one_line(monkeypatch, ends):
+    if lacking := meteor.missing():
+        pytest.skip(lacking)
+    if ends == "at once":
+        monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:NoSuchOption")
+    else:
+        monkeypatch.setattr(meteor, "START_SECONDS", -1.0)
+    with pytest.raises(ValueError, match="METEOR's program ended") as found:
+        meteor.meteor([["a"]], [[["a"]]])
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.extra
 def test_random_captions_score_as_pycocoevalcap_itself_scores_them():
     bleu = pytest.importorskip("pycocoevalcap.bleu.bleu")
     cider = pytest.importorskip("pycocoevalcap.cider.cider")
