@@ -220,11 +220,16 @@ class Attention(nn.Module):
         if self.head_norm is not None:
             q = self.head_norm(self.head_size, name="norm_query")(q)
             k = self.head_norm(self.head_size, name="norm_key")(k)
+        kernel = self.backend == "splash"
         if turn is not None:
-            q, k = rope.rotate(q, turn), rope.rotate(k, turn)
+            rotate = rope.rotate_by_products if kernel else rope.rotate
+            q, k = rotate(q, turn), rotate(k, turn)
+        scale = self.scale or self.head_size**-0.5
+        if kernel:  # what is kept is then what the kernel reads, without a copy
+            q, scale = q * scale, 1.0
         q, k = checkpoint_name(q, "query"), checkpoint_name(k, "key")
         v = checkpoint_name(v, "value")
-        out = self._attend(q, k, v, segments, prefix_ZR, keys)
+        out = self._attend(q, k, v, scale, segments, prefix_ZR, keys)
         inner, bias = (self.heads, self.head_size), self.bias and self.out_bias
         linear = Linear(inner, (self.width,), self.dtype, bias, self.gain, name="out")
         return checkpoint_name(linear(out), "out")
@@ -233,12 +238,12 @@ class Attention(nn.Module):
         outputs = (heads, self.head_size)
         return Linear((width,), outputs, self.dtype, self.bias, gain, name=name)
 
-    def _attend(self, q, k, v, segments, prefix_ZR, keys) -> Array:
+    def _attend(self, q, k, v, scale, segments, prefix_ZR, keys) -> Array:
         # Over groups by vmap: merging Z with R would mix two sharded axes.
         def of_group(q, k, v, segments, prefix, keys):
             return attention.attend(
                 q, k, v, segments, self.causal, self.backend, self.block, prefix, keys,
-                window=self.window, scale=self.scale, softcap=self.softcap,
+                window=self.window, scale=scale, softcap=self.softcap,
                 blocks=self.blocks,
             )  # fmt: skip
 
