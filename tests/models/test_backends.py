@@ -89,7 +89,10 @@ def test_the_kernel_alone_on_each_device_is_attention_of_all(case, monkeypatch):
     monkeypatch.setattr(splash, "attend", interpreted)
     found = of("splash", synthetic.mesh(synthetic.EIGHT))
 
-    def near(a, b):  # sums over 1024 tokens, in another order: by the array's size
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
-
-    jax.tree.map(near, found, expected)
+    # Of key biases the gradient is 0 but for rounding, so by the largest of all.
+    largest = max(np.abs(x).max() for x in jax.tree.leaves(expected))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=3e-6 * largest),
+        found,
+        expected,
+    )
