@@ -11,6 +11,7 @@ def get_config() -> config_lib.Config:
     """The run; `--config.data.root` names the folder of prepared corpora."""
     config = mm1_3b.get_config()
     config.model.decoder = decoders.mm1_30b()
+    config.model.decoder.remat = "attention"
     config.model.z_loss = 1e-4
     body, _ = config_lib.decoder_parameters(config.model.decoder)
     config.optim.peak_lr = config_lib.mm1_learning_rate(body)

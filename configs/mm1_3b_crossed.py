@@ -16,6 +16,7 @@ def get_config() -> config_lib.Config:
     config.model.connector = config_lib.Connector(
         kind="perceiver", tokens=64, depth=6, queries_as_keys=True
     )
+    config.model.decoder.remat = "attention"  # two attentions in a layer: less is kept
     config.model.decoder.cross_attention = config_lib.CrossAttention(
         every=4, row_images=64
     )

@@ -8,6 +8,7 @@ def get_config() -> config_lib.Config:
     """The run; `--config.data.root` names the folder of prepared corpora."""
     config = mm1_3b.get_config()
     config.model.decoder = decoders.mm1_7b()
+    config.model.decoder.remat = "projections"
     body, _ = config_lib.decoder_parameters(config.model.decoder)
     config.optim.peak_lr = config_lib.mm1_learning_rate(body)
     return config

@@ -23,7 +23,9 @@ def get_config() -> config_lib.Config:
                 activation="gelu",
                 remat="none",
             ),
-            connector=config_lib.Connector(kind="perceiver", tokens=16, heads=4),
+            connector=config_lib.Connector(
+                kind="perceiver", tokens=16, heads=4, remat="none"
+            ),
             decoder=config_lib.Decoder(
                 vocab_size=8192,
                 width=256,

@@ -26,6 +26,7 @@ def get_config() -> config_lib.Config:
                 kind="perceiver",
                 tokens=8,
                 heads=4,
+                remat="none",
                 c_abstractor=config_lib.CAbstractor(width=128, depth=2),
                 qformer=config_lib.QFormer(width=128, layers=2, heads=4, mlp_width=512),
             ),

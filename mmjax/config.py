@@ -19,7 +19,7 @@ from mmjax import image_map, tiling
 # The alternatives that a field may name. The code that implements them is a dict of
 # functions with the same keys, checked against these by a test.
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu")
-ATTENTIONS = ("blocked", "reference")
+ATTENTIONS = ("auto", "blocked", "reference", "splash")
 GATES = ("gelu_tanh", "silu")
 ROPE_SCALINGS = ("linear", "llama3", "none", "yarn")
 CONNECTORS = (
@@ -29,7 +29,8 @@ CONNECTORS = (
 CONTRASTS = ("sigmoid", "softmax")
 DTYPES = ("bfloat16", "float32")
 MOE_BACKENDS = ("blocked", "ragged_dot")
-REMATS = ("none", "dots", "full")
+REMATS = ("none", "dots", "projections", "offload", "attention", "full")
+VIT_ATTENTIONS = ("auto", "reference", "splash")
 VIT_NORMS = ("layer", "rms")
 EMBEDDING_NORMS = ("none", "patches", "tokens")
 OBJECTIVES = ("aim", "contrastive", "next_token")
@@ -80,6 +81,7 @@ class ViT:
     # Of the channels of the training images, in 0 to 1; the defaults are CLIP's.
     mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
+    attention: str = "auto"  # its backend: one of VIT_ATTENTIONS
     remat: str = "full"  # what the backward pass keeps of a layer: one of REMATS
 
 
@@ -133,6 +135,7 @@ class Connector:
     mlp_expand: int = 0
     # LayerNorm of what enters, except in perceiver (which has its own) and qformer.
     prenorm: bool = False
+    remat: str = "full"  # of c_abstractor, perceiver and qformer: one of REMATS
     c_abstractor: CAbstractor = dataclasses.field(default_factory=CAbstractor)
     qformer: QFormer = dataclasses.field(default_factory=QFormer)
 
@@ -274,6 +277,18 @@ class Objective:
 
 
 @dataclasses.dataclass
+class Splash:
+    """Blocks of the splash kernel in tokens: multiples of 128, cut to fit the row.
+
+    Larger ones fill the matrix units better and compute more that is masked.
+    """
+
+    queries: int = 1024
+    keys: int = 1024
+    keys_at_once: int = 512  # that a block of queries is multiplied with
+
+
+@dataclasses.dataclass
 class Model:
     """Encoder, connector and decoder, and how they are computed."""
 
@@ -283,8 +298,11 @@ class Model:
     decoder: Decoder = dataclasses.field(default_factory=Decoder)
     preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
     dtype: str = "bfloat16"  # of activations; parameters and reductions are float32
-    attention: str = "blocked"  # backend of the decoder's attention: one of ATTENTIONS
+    # Backend of the decoder's attention, one of ATTENTIONS; auto: splash on TPUs,
+    # blocked elsewhere.
+    attention: str = "auto"
     attention_block: int = 512  # tokens of a query block of the blocked backend
+    splash: Splash = dataclasses.field(default_factory=Splash)
     loss_chunk: int = 512  # tokens of a row whose logits exist at the same time
     z_loss: float = 0.0  # weight of the squared log-partition
     objective: Objective = dataclasses.field(default_factory=Objective)

@@ -18,7 +18,7 @@ from mmjax import config as config_lib
 from mmjax import flops, inventory, metrics, run_setup, sharding, step, validation
 from mmjax.batch import Share
 from mmjax.config import Config
-from mmjax.models import vlm
+from mmjax.models import backends, vlm
 
 COMPILED_UP_TO = 100_000_000  # parameters; larger models take too long for a look
 BATCHES = 16  # whose FLOPs are averaged
@@ -39,6 +39,7 @@ def show(config: Config) -> None:
 def lines(config: Config) -> Iterator[str]:
     """The lines that `show` prints."""
     mesh, mesh_note = _mesh(config)
+    backends.require(config.model, mesh)
     opened, data_note = _open(config)
     rows = inventory.describe(vlm.build(config.model), config, mesh)
     trainable = frozenset(row.path for row in rows if row.trainable)
@@ -46,7 +47,7 @@ def lines(config: Config) -> Iterator[str]:
     sections: list[tuple[str, Iterable[str]]] = [
         ("config", [resolved]),
         ("parameters", _parameters(rows)),
-        ("mesh", [mesh_note]),
+        ("mesh", [mesh_note, f"attention: {backends.told(config.model, mesh)}"]),
         ("data", [data_note]),
         ("mixture", _mixture(config, opened) if opened else []),
         ("FLOPs of a step", _flops(config, opened, trainable)),

@@ -13,6 +13,7 @@ def problems(model: Model, row_tokens: int) -> list[str]:
     return [
         *_encoder_problems(model),
         *_decoder_problems(model),
+        *_splash_problems(model),
         *tiling_problems(model.preprocessing),
         *_moe_problems(model),
         *_cross_problems(model),
@@ -39,6 +40,7 @@ def encoder_choices(model: Model) -> list[tuple[str, str, tuple[str, ...]]]:
             ("embedding_norm", config_lib.EMBEDDING_NORMS),
             ("positions", config_lib.POSITIONS),
             ("position_resize", config_lib.RESIZES),
+            ("attention", config_lib.VIT_ATTENTIONS),
             ("remat", config_lib.REMATS),
         )
     ]
@@ -102,6 +104,22 @@ def _decoder_problems(model: Model) -> list[str]:
             f"model.decoder.head_size={decoder.head_size}: must be even (rotary)"
         )
     return [*problems, *_window_problems(decoder), *_rope_problems(decoder)]
+
+
+def _splash_problems(model: Model) -> list[str]:
+    """Of the kernel's blocks, and of the one objective that it isn't for."""
+    problems = [
+        f"model.splash.{name}={size}: must be a multiple of 128, as the kernel's "
+        "registers are"
+        for name, size in vars(model.splash).items()
+        if size % 128
+    ]
+    if model.objective.kind == "aim" and model.vit.attention == "splash":
+        problems.append(
+            "model.vit.attention='splash': must be 'auto' or 'reference' with "
+            "model.objective.kind='aim', whose prefixes the kernel doesn't know"
+        )
+    return problems
 
 
 def _window_problems(decoder: Decoder) -> list[str]:

@@ -26,7 +26,7 @@ from mmjax import flops, journal, metrics, optim, processes, sharding, step, val
 from mmjax.batch import Batch, Share
 from mmjax.config import Config
 from mmjax.feed import Feed
-from mmjax.models import vlm
+from mmjax.models import backends, vlm
 from mmjax.models.vlm import Model
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ def set_up(
     that is wrong with data, mesh and patterns of parameters.
     """
     mesh = sharding.make_mesh(validation.resolve_mesh(config, jax.device_count()))
+    backends.require(config.model, mesh)
     model = vlm.build(config.model)
     params = step.abstract_state(model, config, mesh).params
     trainable, _ = optim.partition(params, config.optim.frozen)
@@ -208,14 +209,15 @@ def device_name(run: Run) -> str:
 
 
 def headline(run: Run) -> str:
-    """Model, devices and pools of a run in two lines."""
+    """Model, devices, kernels and pools of a run in three lines."""
     sizes = {path: leaf.size for path, leaf in optim.flatten(_shapes(run)).items()}
     trained = sum(sizes[path] for path in run.trainable)
     shape = " x ".join(f"{name} {size}" for name, size in run.mesh.shape.items())
     return (
         f"{metrics.compact(sum(sizes.values()))} parameters, "
         f"{metrics.compact(trained)} of them trained, on {device_name(run)} "
-        f"({shape})\n{run.train.pipeline.plan.note}"
+        f"({shape})\nattention: {backends.told(run.config.model, run.mesh)}\n"
+        f"{run.train.pipeline.plan.note}"
     )
 
 

@@ -92,6 +92,7 @@ def played() -> replay.Replay:
 
 RESULT = {
     "seconds": 12.0,
+    "attention": "model.vit.attention=splash, model.attention=splash",
     "trainable": ["decoder/blocks/mlp/up/kernel"],
     "held": {"parameters": 3 * 2**30, "moments": 6 * 2**30, "gradients": 3 * 2**30,
              "batch": 2**30},

@@ -23,7 +23,7 @@ def model(**fields) -> config.Model:
             mlp_width=16,
             remat="none",
         ),
-        connector=config.Connector(tokens=QUERIES, heads=2),
+        connector=config.Connector(tokens=QUERIES, heads=2, remat="none"),
         decoder=config.Decoder(
             vocab_size=VOCAB,
             width=16,

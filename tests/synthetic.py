@@ -34,7 +34,7 @@ def config(**optim) -> Config:
                 mlp_width=32,
                 remat="none",
             ),
-            connector=config_lib.Connector(tokens=2, heads=2),
+            connector=config_lib.Connector(tokens=2, heads=2, remat="none"),
             decoder=config_lib.Decoder(
                 vocab_size=32,
                 width=32,

@@ -11,6 +11,7 @@ from mmjax.estimate.topologies import WIDE_HEADS, Generation
 _NAMES = re.compile(r"splash|flash|attention|mha|mqa", re.IGNORECASE)
 _SMALLEST = 64  # of the last two dimensions of queries, keys and values
 _ENCODER = 1024  # tokens; shorter square attention is an image's, and isn't causal
+_LANES = 128  # smaller heads take a matrix unit as long as heads of so many numbers
 _BLOCK = 512  # tokens of a kernel's block where none is written
 _BLOCKS = re.compile(
     r'block_q(?:_dkv|_dq)?\\?": (\d+).*?block_kv(?:_dkv|_dq)?\\?": (\d+)'
@@ -68,7 +69,8 @@ def attention(instruction: Instruction, split: bool) -> Kernel | None:
     is_forward = _is_forward(name)
     products = 2 if is_forward else _backward_products(name, split)
     pairs = math.prod(queries[:-2]) * queries[-2] * keys[-2] * share
-    return Kernel(products * 2 * pairs * queries[-1], is_forward, queries[-1])
+    size = -(-queries[-1] // _LANES) * _LANES
+    return Kernel(products * 2 * pairs * size, is_forward, size)
 
 
 def _rows_first(dims: tuple[int, ...]) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ class Prediction(NamedTuple):
     topology: Topology
     mesh: dict[str, int]
     workload: Workload
+    attention: str  # the backends that the model's parts take
     model_flops: dict[str, float]  # of a step, by component of mmjax.flops
     memory: Memory  # of one device
     largest: list[Allocation]
@@ -71,6 +72,7 @@ def predict(
         topology=topology,
         mesh=dict(vars(config.mesh)),
         workload=workload,
+        attention=result["attention"],
         model_flops=flops.step(config.model, workload.work, result["trainable"]),
         memory=memory.of_step(result),
         largest=memory.largest(report, 5),
@@ -110,6 +112,7 @@ def to_json(found: Prediction) -> str:
             "pool_capacity": found.workload.capacity,
             "work": work._asdict(),
             "work_from": found.workload.note,
+            "attention": found.attention,
             "compile_seconds": found.compile_seconds,
             "notes": found.replay.notes,
         },

@@ -39,6 +39,7 @@ def headline(found: Prediction) -> Iterator[str]:
     yield f"{found.steps:,} steps: {metrics.clock(found.hours * 3600)}{price}"
     yield trust(found)
     yield f"work: {found.workload.note}"
+    yield f"attention: {found.attention}"
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from mmjax import config as config_lib
 from mmjax import inventory, sharding, step
 from mmjax.estimate import topologies
-from mmjax.models import vlm
+from mmjax.models import backends, vlm
 
 REQUEST, RESULT = "request.json", "result.json"
 SIZES = (
@@ -45,12 +45,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """What the model holds, and the sizes of the compiled step where it is compiled."""
     config = config_lib.from_dict(request["config"])
     mesh = sharding.make_mesh(config.mesh, _devices(request))
+    backends.require(config.model, mesh)
     model, capacity = vlm.build(config.model), request["capacity"]
     rows = inventory.describe(model, config, mesh)
     found = {
         "parameters": sum(row.numbers for row in rows),
         "trainable": [row.path for row in rows if row.trainable],
         "held": inventory.memory(model, config, mesh, capacity),
+        "attention": backends.told(config.model, mesh),
     }
     if request["compiles"]:
         found |= _compiled(config, mesh, model, capacity, request["options"])

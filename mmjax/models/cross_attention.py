@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from mmjax import config
 from mmjax.batch import Batch
-from mmjax.models import layers
+from mmjax.models import backends, layers
 from mmjax.ops import recall, sight
 from mmjax.ops.attention import Range
 
@@ -73,7 +73,7 @@ class CrossAttention(nn.Module):
             dtype=self.model.dtype,
             bias=False,
             causal=False,
-            backend=self.model.attention,
+            backend=backends.cross(self.model),
             block=self.model.attention_block,
             gain=1.0,
             head_norm=self.norm if decoder.qk_norm else None,

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mmjax import config
-from mmjax.models import cross_attention, layers, moe
+from mmjax.models import backends, cross_attention, layers, moe
 from mmjax.models.cross_attention import Seen
-from mmjax.ops import recall, rope
+from mmjax.ops import recall, rope, splash
 from mmjax.ops.moe import RouterSums
 
 
@@ -110,13 +110,14 @@ class Block(nn.Module):
             bias=decoder.qkv_bias,
             out_bias=False,
             causal=True,
-            backend=self.model.attention,
+            backend=backends.decoder(self.model),
             block=self.model.attention_block,
             gain=gain,
             head_norm=make_norm(decoder) if decoder.qk_norm else None,
             window=decoder.window if local else 0,
             scale=decoder.query_scale,
             softcap=decoder.attention_softcap,
+            blocks=splash.Blocks(**vars(self.model.splash)),
             name="attention",
         )
 

@@ -12,21 +12,34 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from mmjax.ops import attention, pointwise, recall, rope
+from mmjax.ops import attention, pointwise, recall, rope, splash
 
 _policies = jax.checkpoint_policies
 
-# What the backward pass keeps of a layer: everything; the products with parameters and
-# what attention names; the layer's input alone.
+RESIDUALS = ("attention",)  # what backends name: outputs, and logs of sums
+PROJECTIONS = ("query", "key", "value", "out", "gate", "up")
+
+# What the backward pass keeps of a layer besides its input: everything; products with
+# parameters, and what attention would compute again; the latter and PROJECTIONS, on the
+# device or in the host's memory; the latter alone; nothing.
 REMATS: dict[str, Callable | None] = {
     "none": None,
     "dots": _policies.save_from_both_policies(
         _policies.dots_with_no_batch_dims_saveable,
-        _policies.save_only_these_names("attention"),
+        _policies.save_only_these_names(*RESIDUALS),
     ),
+    "projections": _policies.save_only_these_names(*RESIDUALS, *PROJECTIONS),
+    "offload": _policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=[*RESIDUALS, *PROJECTIONS],
+        offload_src="device",
+        offload_dst="pinned_host",
+    ),
+    "attention": _policies.save_only_these_names(*RESIDUALS),
     "full": _policies.nothing_saveable,
 }
 
@@ -200,6 +213,10 @@ class Attention(nn.Module):
     window: int = 0  # this and the next two as in `attention.attend`
     scale: float = 0.0
     softcap: float = 0.0
+    blocks: splash.Blocks = splash.DEFAULT
+    # Mesh axes that rows and heads lie over, where each device runs a kernel by itself.
+    rows_over: str | tuple[str, ...] = "fsdp"
+    heads_over: str | None = "tensor"
 
     @nn.compact
     def __call__(
@@ -221,25 +238,50 @@ class Attention(nn.Module):
         if self.head_norm is not None:
             q = self.head_norm(self.head_size, name="norm_query")(q)
             k = self.head_norm(self.head_size, name="norm_key")(k)
+        kernel = self.backend == "splash"
         if turn is not None:
-            q, k = rope.rotate(q, turn), rope.rotate(k, turn)
-
-        rule = recall.Rule(self.window, self.scale, self.softcap)
-        kept = None
-        if attend is not None:
-            out, kept = attend(q, k, v, rule)
-        else:
-            out = attention.in_groups(
-                q, k, v, segments, prefix_ZR, keys, causal=self.causal,
-                backend=self.backend, block=self.block, **rule._asdict(),
-            )  # fmt: skip
+            rotate = rope.rotate_by_products if kernel else rope.rotate
+            q, k = rotate(q, turn), rotate(k, turn)
         inner, bias = (self.heads, self.head_size), self.bias and self.out_bias
         linear = Linear(inner, (self.width,), self.dtype, bias, self.gain, name="out")
-        return linear(out) if attend is None else (linear(out), kept)
+        if attend is not None:
+            rule = recall.Rule(self.window, self.scale, self.softcap)
+            out, kept = attend(q, k, v, rule)
+            return linear(out), kept
+        scale = self.scale or self.head_size**-0.5
+        if kernel:  # what is kept is then what the kernel reads, without a copy
+            q, scale = q * scale, 1.0
+        q, k = checkpoint_name(q, "query"), checkpoint_name(k, "key")
+        v = checkpoint_name(v, "value")
+        out = self._attend(q, k, v, scale, segments, prefix_ZR, keys)
+        return checkpoint_name(linear(out), "out")
 
     def _project(self, name: str, width: int, heads: int, gain: float = 1.0) -> Linear:
         outputs = (heads, self.head_size)
         return Linear((width,), outputs, self.dtype, self.bias, gain, name=name)
+
+    def _attend(self, q, k, v, scale, segments, prefix_ZR, keys) -> Array:
+        # Over groups by vmap: merging Z with R would mix two sharded axes.
+        def of_group(q, k, v, segments, prefix, keys):
+            return attention.attend(
+                q, k, v, segments, self.causal, self.backend, self.block, prefix, keys,
+                window=self.window, scale=scale, softcap=self.softcap,
+                blocks=self.blocks,
+            )  # fmt: skip
+
+        of_rows = jax.vmap(of_group)
+        kernel = self.backend == "splash" and prefix_ZR is None and keys is None
+        if not kernel or jax.sharding.get_abstract_mesh().empty:
+            return of_rows(q, k, v, segments, prefix_ZR, keys)
+        # The partitioner can't look into a kernel: each device runs its own.
+        rows = fitting(q.shape, GROUPS, self.rows_over, None, self.heads_over, None)
+        alone = jax.shard_map(
+            lambda q, k, v, segments: of_rows(q, k, v, segments, None, None),
+            in_specs=(rows, rows, rows, PartitionSpec(*rows[:2])),
+            out_specs=rows,
+            check_vma=False,
+        )
+        return alone(q, k, v, segments)
 
 
 class Mlp(nn.Module):
@@ -262,12 +304,11 @@ class Mlp(nn.Module):
     def __call__(self, x: Float[Array, "*axes E"]) -> Float[Array, "*axes D"]:
         shape = ((self.inputs,), (self.hidden,), self.dtype, self.bias)
         activation = pointwise.ACTIVATIONS[self.activation]
-        up = Linear(*shape, name="up")(x)
-        hidden = (
-            activation(Linear(*shape, name="gate")(x)) * up
-            if self.gated
-            else activation(up)
-        )
+        up = checkpoint_name(Linear(*shape, name="up")(x), "up")
+        hidden = activation(up)
+        if self.gated:
+            gate = checkpoint_name(Linear(*shape, name="gate")(x), "gate")
+            hidden = activation(gate) * up
         return Linear(
             (self.hidden,), (self.outputs,), self.dtype, self.bias, self.gain,
             name="down",

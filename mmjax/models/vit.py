@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Real
 
 from mmjax import config
-from mmjax.models import layers
-from mmjax.ops import positions
+from mmjax.models import backends, layers
+from mmjax.ops import positions, splash
 
+SLOTS = ("fsdp", "tensor")  # the mesh axes that images of a group lie over
 NORMS = {"layer": layers.LayerNorm, "rms": layers.RMSNorm}
 
 
@@ -41,13 +42,15 @@ class Block(nn.Module):
 
     vit: config.ViT
     dtype: str
+    backend: str  # of attention
     causal: bool
 
     @nn.compact
     def __call__(
         self,
         x: Float[Array, "Z C T E"],
-        prefix_ZC: Int[Array, "Z C"] | None = None,
+        segments_ZCT: Int[Array, "Z C T"] | None,
+        prefix_ZC: Int[Array, "Z C"] | None,
     ):
         vit = self.vit
         # The residual stream keeps its scale.
@@ -62,12 +65,14 @@ class Block(nn.Module):
             dtype=self.dtype,
             bias=vit.attention_bias,
             causal=self.causal,
-            backend="reference",
+            backend=self.backend,
             block=0,
             gain=gain,
+            rows_over=SLOTS,
+            heads_over=None,
             name="attention",
         )
-        attended = attention(normed, normed, prefix_ZR=prefix_ZC)
+        attended = attention(normed, normed, segments_ZCT, prefix_ZR=prefix_ZC)
         x = x + self._scaled("scale_attention", attended)
         mlp = layers.Mlp(
             vit.width, vit.mlp_width, vit.width, vit.activation, self.dtype, gain,
@@ -114,16 +119,30 @@ class ViT(nn.Module):
         x = self._with_special_tokens(x)
         if vit.embedding_norm == "tokens":
             x = norm(vit, "norm_embedding")(x)
-        # Every device encodes its own slots: weights come to images, never the reverse.
-        x = layers.pin(x, layers.GROUPS, ("fsdp", "tensor"), None, None)
-        seen = () if prefix_ZC is None else (prefix_ZC + x.shape[2] - patches,)
-        blocks = layers.stack(
-            Block, config.encoder_layers(vit), vit.remat, arguments=len(seen)
-        )
-        x, _ = blocks(vit, self.dtype, bool(seen), name="blocks")(x, *seen)
-        if not with_special:
-            x = x[:, :, x.shape[2] - patches :]
+        tokens = x.shape[2]
+        x = self._blocks(x, None if prefix_ZC is None else prefix_ZC + tokens - patches)
+        x = x[:, :, 0 if with_special else tokens - patches : tokens]
         return norm(vit, "norm")(x) if vit.features == -1 else x
+
+    def _blocks(
+        self, x: Float[Array, "Z C T E"], prefix_ZC: Int[Array, "Z C"] | None
+    ) -> Float[Array, "Z C S E"]:
+        """The layers' outputs; for a kernel there may be padding behind the tokens."""
+        vit, segments_ZCT = self.vit, None
+        backend = backends.encoder(vit, prefix_ZC is not None)
+        more = -x.shape[2] % splash.LANES if backend == "splash" else 0
+        if more:
+            # All layers carry the padding, a segment of its own: to pad and to cut in
+            # each of them would be copies of more than the padding costs.
+            real = jnp.arange(x.shape[2] + more) < x.shape[2]
+            x = jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, 0)))
+            segments_ZCT = jnp.broadcast_to(real.astype(jnp.int32), x.shape[:3])
+        # Every device encodes its own slots: weights come to images, never the reverse.
+        x = layers.pin(x, layers.GROUPS, SLOTS, None, None)
+        blocks = layers.stack(Block, config.encoder_layers(vit), vit.remat, arguments=2)
+        causal = prefix_ZC is not None
+        layer = blocks(vit, self.dtype, backend, causal, name="blocks")
+        return layer(x, segments_ZCT, prefix_ZC)[0]
 
     def _positions(self, grid: tuple[int, int]) -> Float[Array, "P E"]:
         """Positions of a grid of patches."""

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
+from mmjax.ops import splash
+
 MASKED = -1e30  # a score that softmax turns into an exact zero, and never into NaN
 
 
@@ -19,6 +21,7 @@ class Rule(NamedTuple):
     window: int  # 0: no limit
     scale: float
     softcap: float  # 0: none
+    blocks: splash.Blocks
 
 
 class Range(NamedTuple):
@@ -50,6 +53,7 @@ def attend(
     window: int = 0,
     scale: float = 0.0,
     softcap: float = 0.0,
+    blocks: splash.Blocks = splash.DEFAULT,
 ) -> Float[Array, "B T N H"]:
     """Softmax attention, in the dtype of the queries.
 
@@ -61,12 +65,13 @@ def attend(
     `keys`, each query sees a range of them, and gets zeros where that is empty.
     Products are multiplied by `scale` (0: H ** -0.5), and with `softcap` become
     softcap * tanh(score / softcap) (Gemma 2, arXiv 2408.00118). `backend` is a key of
-    BACKENDS; `block` is the queries that the blocked one takes at a time.
+    BACKENDS; `block` is the queries that the blocked one takes at a time, `blocks` are
+    those of splash.
     """
     rows, tokens, heads, size = q_BTNH.shape
     groups = k_BSKH.shape[2]
     q_BTKGH = q_BTNH.reshape(rows, tokens, groups, heads // groups, size)
-    rule = Rule(causal, window, scale or size**-0.5, softcap)
+    rule = Rule(causal, window, scale or size**-0.5, softcap, blocks)
     own = Rows(segments_BT, prefix_B, keys)
     out_BTKGH = BACKENDS[backend](q_BTKGH, k_BSKH, v_BSKH, own, rule, block)
     out_BTNH = out_BTKGH.reshape(q_BTNH.shape)
@@ -242,4 +247,24 @@ def _add_range(total_BKHS, part_BKHS, places: tuple[int, int]):
 
 _blocked.defvjp(_blocked_forward, _blocked_backward)
 
-BACKENDS: dict[str, Callable] = {"blocked": _blocked, "reference": _reference}
+
+def _splash(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
+    """A kernel, on TPUs alone; memory grows with T."""
+    del block
+    if own.prefix_B is not None or own.keys is not None:
+        raise ValueError("the splash backend knows no prefixes and no ranges of keys")
+    rows, tokens, groups, queries, size = q_BTKGH.shape
+    q_BTNH = q_BTKGH.reshape(rows, tokens, groups * queries, size)
+    mask = splash.Mask(rule.causal, rule.window, rule.softcap)
+    segments_BT, scale = own.segments_BT, rule.scale
+    out_BTNH = splash.attend(
+        q_BTNH, k_BSKH, v_BSKH, segments_BT, mask, scale, rule.blocks
+    )
+    return out_BTNH.reshape(q_BTKGH.shape)
+
+
+BACKENDS: dict[str, Callable] = {
+    "blocked": _blocked,
+    "reference": _reference,
+    "splash": _splash,
+}

@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 
@@ -64,6 +66,40 @@ def rotate(
     turned = (first * cos - second * sin, second * cos + first * sin)
     return jnp.concatenate(turned, axis=-1).astype(x.dtype)
 
+
+@jax.custom_vjp
+def rotate_by_products(
+    x: Float[Array, "*rows T N H"], turn: Rotation
+) -> Float[Array, "*rows T N H"]:
+    """`rotate`, of which the halves change places by a product with a permutation.
+
+    It is exact, and on TPUs faster than what moves half a register: its matrix units
+    have room, and halves on their own would leave half of the registers empty.
+    """
+    return _turned(x, turn.cos, turn.sin)
+
+
+def _turned(x, cos, sin) -> Float[Array, "*rows T N H"]:
+    half = x.shape[-1] // 2
+    swap_HH = jnp.asarray(np.roll(np.eye(2 * half), half, axis=0), x.dtype)
+    swapped = jnp.einsum(
+        "...H,HG->...G", x, swap_HH, precision="highest",
+        preferred_element_type=jnp.float32,
+    )  # fmt: skip
+    cos = jnp.concatenate([cos, cos], axis=-1)[..., None, :]
+    sin = jnp.concatenate([-sin, sin], axis=-1)[..., None, :]
+    return (x.astype(jnp.float32) * cos + swapped * sin).astype(x.dtype)
+
+
+def _turned_forward(x, turn):
+    return rotate_by_products(x, turn), turn
+
+
+def _turned_back(turn, d_out):
+    return _turned(d_out, turn.cos, -turn.sin), None
+
+
+rotate_by_products.defvjp(_turned_forward, _turned_back)
 
 Speeds = Float[Array, " half"]  # of each pair, in radians a position
 

@@ -62,6 +62,12 @@ def test_keys_that_lie_the_other_way_round_are_turned():
     assert turned == kernels.attention(call("fwd", qkv(768)), split=False)
 
 
+def test_heads_that_leave_lanes_empty_take_as_long_as_full_ones():
+    # 80 numbers a head, with tokens side by side, as the splash kernel has a ViT's.
+    narrow = kernels.attention(call("fwd", ["bf16[2,80,768]{2,1,0}"] * 3), split=False)
+    assert narrow == kernels.attention(call("fwd", qkv(768)), split=False)
+
+
 def test_other_kernels_are_none_of_attention():
     assert kernels.attention(call("fwd", qkv(768), scope="loss/norm"), False) is None
     few = ["bf16[768,128]{1,0}"]

@@ -138,6 +138,12 @@ def test_a_run_on_a_tpu_that_isnt_there_is_predicted_from_end_to_end(capsys, tmp
     assert found["predicted_mfu"] == pytest.approx(flops / possible)
     assert found["memory"]["parameters"] < found["bytes_per_chip"] < 2**30
     assert "quickstart on v5p:2x2x2" in page.read_text()
+    assert found["attention"] == "model.vit.attention=splash, model.attention=splash"
+    (program_text,) = (tmp_path / "kept").glob(f"*{compiling.PROGRAM}.txt")
+    calls = [x for x in program_text.read_text().splitlines() if "tpu_custom_call" in x]
+    for part in ("vit", "decoder"):
+        for kernel in ("splash_mha_fwd", "splash_mha_dkv"):
+            assert any(f"/{part}" in x and kernel in x for x in calls), (part, kernel)
     program.main(["estimate", *arguments])  # compiled already
     assert "predicted: " in capsys.readouterr().out
 

@@ -2,6 +2,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import jaxprs
 import model_samples
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import synthetic
 from mmjax import config, optim, validation
 from mmjax.batch import NEWLINE, Batch
 from mmjax.models import connectors, layers, vlm
-from mmjax.ops import attention, experts, pointwise
+from mmjax.ops import attention, experts, pointwise, splash
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,7 +36,7 @@ def alone(document: list, tokens: int = 12) -> Batch:
     return model_samples.batch([[document]], tokens=tokens, slots=3)
 
 
-@pytest.mark.parametrize("backend", attention.BACKENDS)
+@pytest.mark.parametrize("backend", ["blocked", "reference"])
 def test_a_document_in_a_row_gives_the_logits_it_gives_alone(backend):
     model = model_samples.model(attention=backend)
     params = model_samples.parameters(model)
@@ -80,7 +81,9 @@ def test_each_group_reads_its_own_pool():
 
 
 def test_choices_of_the_config_are_what_exists():
-    assert sorted(attention.BACKENDS) == sorted(config.ATTENTIONS)
+    assert sorted(("auto", *attention.BACKENDS)) == sorted(config.ATTENTIONS)
+    assert set(config.VIT_ATTENTIONS) < set(config.ATTENTIONS)
+    assert splash.Blocks()._asdict() == vars(config.Splash())
     assert sorted(connectors.CONNECTORS) == sorted(config.CONNECTORS)
     assert sorted(layers.REMATS) == sorted(config.REMATS)
     assert sorted(pointwise.ACTIVATIONS) == sorted(config.ACTIVATIONS)
@@ -89,7 +92,27 @@ def test_choices_of_the_config_are_what_exists():
         jnp.dtype(dtype)
 
 
-@pytest.mark.parametrize("remat", ["dots", "full"])
+def test_what_is_kept_is_not_computed_again():
+    def flops(remat):
+        made = model_samples.model()
+        made.vit.remat = made.decoder.remat = remat
+        params = model_samples.parameters(made)
+
+        def total(params):
+            return jnp.sum(vlm.build(made).apply(params, packed()).hidden_ZRTD)
+
+        return jaxprs.flops(jax.make_jaxpr(jax.grad(total))(params).jaxpr)
+
+    # Projections leave out one product of the MLP, whose inputs they are.
+    found = [flops(r) for r in ("none", "projections", "attention", "full")]
+    assert found[0] < found[1] < found[2] < found[3]
+    assert flops("offload") == flops("projections")
+
+
+@pytest.mark.parametrize(
+    "remat",
+    ["dots", "projections", "full", pytest.param("offload", marks=pytest.mark.slow)],
+)
 def test_remat_changes_neither_loss_nor_gradients(remat):
     batch, kept = packed(), model_samples.model()
     made = model_samples.model()

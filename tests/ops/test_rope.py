@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,6 +18,25 @@ def test_each_pair_turns_by_its_angle():
         pair = complex(x[b, t, n, i], x[b, t, n, i + 4]) * np.exp(1j * angle)
         np.testing.assert_allclose(turned[b, t, n, i], pair.real, atol=1e-5)
         np.testing.assert_allclose(turned[b, t, n, i + 4], pair.imag, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_halves_that_swap_by_a_product_give_the_same_values_and_gradients(dtype):
+    x, weights = random(2, 5, 3, 8).astype(dtype), random(2, 5, 3, 8)
+    turn = rope.rotation(jnp.array([[0, 1, 2, 3, 4], [7, 0, 1, 2, 100]]), 8, 100.0)
+
+    def of(rotate):
+        def total(x):
+            out = rotate(x, turn)
+            return jnp.sum(out.astype(jnp.float32) * weights), out
+
+        return jax.grad(total, has_aux=True)(x)
+
+    near = {"float32": 1e-6, "bfloat16": 0.02}[dtype]  # of numbers up to 4
+    for found, expected in zip(of(rope.rotate_by_products), of(rope.rotate)):
+        assert found.dtype == dtype
+        a, b = (np.asarray(y, np.float32) for y in (found, expected))
+        np.testing.assert_allclose(a, b, rtol=0, atol=near)
 
 
 def test_position_zero_changes_nothing():

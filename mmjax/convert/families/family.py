@@ -17,7 +17,7 @@ Part = TypeVar("Part", ViT, Decoder)
 Settings = dict[str, Any]  # a config.json
 
 # Fields that say how a part is computed, not what.
-_FREE = ("remat",)
+_FREE = ("attention", "remat")
 
 
 def _nothing(part: Any) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ class CAbstractor(squares.Squares):
         table_PE = positions.resize(table_PE, (grid, grid)).astype(model.dtype)
         x = projection.prenorm(model, features) + table_PE
         x = x.reshape(groups, slots, grid, grid, inputs)
-        entry = layers.rematted(RegNetBlock, model.vit.remat)
+        entry = layers.rematted(RegNetBlock, model.connector.remat)
         squeezed = config.squeezed(sizes, inputs)
         x, _ = entry(inputs, sizes.width, squeezed, model.dtype, name="entry")(x)
         x = self._stage("before", sizes.depth - 1, x)
@@ -111,7 +111,7 @@ class CAbstractor(squares.Squares):
         """Blocks that keep the width, their parameters stacked."""
         if depth == 0:
             return x
-        sizes, remat = self.model.connector.c_abstractor, self.model.vit.remat
+        sizes, remat = self.model.connector.c_abstractor, self.model.connector.remat
         squeezed = config.squeezed(sizes, sizes.width)
         blocks = layers.stack(RegNetBlock, depth, remat, arguments=0)
         x, _ = blocks(sizes.width, sizes.width, squeezed, self.model.dtype, name=name)(

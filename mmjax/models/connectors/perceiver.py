@@ -76,7 +76,7 @@ class Perceiver(nn.Module):
                 inputs, (width,), self.model.dtype, True, name="project"
             )
             features = project(features)
-        remat = self.model.vit.remat
+        remat = self.model.connector.remat
         blocks = layers.stack(PerceiverBlock, connector.depth, remat, arguments=1)
         x, _ = blocks(self.model, name="blocks")(x, features)
         return x

@@ -137,7 +137,7 @@ class QFormer(nn.Module):
             x = jnp.concatenate([x, words], axis=-2)
             keys = _present(texts_ZCW, model.connector.tokens)
         count = sizes.layers // sizes.cross_every
-        groups = layers.stack(Group, count, model.vit.remat, arguments=2)
+        groups = layers.stack(Group, count, model.connector.remat, arguments=2)
         x, _ = groups(model, name="blocks")(x, features, keys)
         x = x[..., : model.connector.tokens, :]
         widths = (sizes.width,), (model.decoder.width,)

@@ -85,7 +85,7 @@ def test_bfloat16_is_of_activations_only(kind):
 def test_what_the_backward_pass_keeps_changes_no_gradient(kind, remat):
     def gradients(remat):
         made = samples.model(kind)
-        made.vit.remat = remat
+        made.connector.remat = remat
         module = samples.module(made)
 
         def total(params, features):

@@ -1,0 +1,66 @@
+"""Which backend of attention each part of a model takes: by the devices of its mesh."""
+
+from typing import Any
+
+import jax
+
+from mmjax import config
+
+
+def platform() -> str:
+    """Of the devices of the mesh in force; without one, of jax's default."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
+def decoder(model: config.Model) -> str:
+    """Of attention among the tokens of a row."""
+    return _automatic(model.attention, "blocked")
+
+
+def cross(model: config.Model) -> str:
+    """Of attention to ranges of image tokens, which kernels don't know."""
+    return "reference" if model.attention == "reference" else "blocked"
+
+
+def encoder(vit: config.ViT, prefix: bool = False) -> str:
+    """Of attention among an image's patches; with a prefix, kernels aren't for it."""
+    return "reference" if prefix else _automatic(vit.attention, "reference")
+
+
+def _automatic(wanted: str, elsewhere: str) -> str:
+    if wanted != "auto":
+        return wanted
+    return "splash" if platform() == "tpu" else elsewhere
+
+
+def chosen(model: config.Model, mesh: Any) -> dict[str, str]:
+    """The backend of each part of the model on a mesh, by the config's field for it."""
+    prefix = model.objective.kind == "aim"
+    with jax.sharding.use_abstract_mesh(getattr(mesh, "abstract_mesh", mesh)):
+        parts = {
+            f"model.{name}.attention": encoder(vit, prefix)
+            for name, vit in config.encoders(model).items()
+        }
+        return parts if prefix else {**parts, "model.attention": decoder(model)}
+
+
+def require(model: config.Model, mesh: Any) -> None:
+    """Raises ValueError for a backend that the mesh's devices haven't got.
+
+    Of a mesh without devices, which is a plan for other machines, nothing is known.
+    """
+    device = getattr(mesh, "abstract_mesh", mesh).abstract_device
+    found = "tpu" if device is None else device.platform
+    for field, backend in chosen(model, mesh).items():
+        if backend == "splash" and found != "tpu":
+            raise ValueError(
+                f"{field}='splash': is a kernel of TPUs, the mesh's devices are of "
+                f"platform {found!r}; 'auto' takes what they have"
+            )
+
+
+def told(model: config.Model, mesh: Any) -> str:
+    """The backends in one line."""
+    parts = chosen(model, mesh).items()
+    return ", ".join(f"{field}={backend}" for field, backend in parts)
