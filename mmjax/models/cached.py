@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mmjax import config
 from mmjax.batch import PAD_SEGMENT, Batch
-from mmjax.models import cross_attention, decoder, layers, vlm
+from mmjax.models import backends, cross_attention, decoder, layers, vlm
 from mmjax.models.decoder import Attends, LayerKept
 from mmjax.ops import attention, recall
 from mmjax.ops.attention import Range
@@ -200,9 +200,9 @@ def _enter(model: config.Model, weights: Any, arrays: Any) -> tuple[Array, Any]:
 
 
 def _in_groups(model, q, k, v, segments, keys, causal: bool, rule: Rule) -> Array:
-    """Attention within rows, by the backend of the config."""
+    """Attention within rows; the kernel, which is for training, isn't for it."""
     return attention.in_groups(
-        q, k, v, segments, None, keys, causal=causal, backend=model.attention,
+        q, k, v, segments, None, keys, causal=causal, backend=backends.cross(model),
         block=model.attention_block, **rule._asdict(),
     )  # fmt: skip
 
