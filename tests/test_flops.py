@@ -39,6 +39,7 @@ def tiny(kind="perceiver", **kwargs):
         ),
         connector=config.Connector(
             kind=kind, tokens=16 if kind in ("linear", "mlp") else 4, depth=2, heads=2,
+            remat="none",
             c_abstractor=config.CAbstractor(width=8, depth=2),
             qformer=config.QFormer(width=8, layers=4, heads=2, mlp_width=20),
         ),

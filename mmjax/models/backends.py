@@ -62,5 +62,7 @@ def require(model: config.Model, mesh: Any) -> None:
 
 def told(model: config.Model, mesh: Any) -> str:
     """The backends in one line."""
+    if getattr(mesh, "abstract_mesh", mesh).abstract_device is None:
+        return "by the devices that there will be"
     parts = chosen(model, mesh).items()
     return ", ".join(f"{field}={backend}" for field, backend in parts)

@@ -107,7 +107,7 @@ def test_a_block_is_flamingo_s_written_out(images):
     made = model(images=images)
     block, params, x, pool = layer(made)
     seen = cross_attention.look(made, pool, packed())
-    found = block.apply({"params": params}, x, seen)
+    found, _ = block.apply({"params": params}, x, seen)
     p = {
         path: np.asarray(leaf, np.float64)
         for path, leaf in optim.flatten(params).items()
@@ -150,7 +150,7 @@ def test_gradients_reach_the_images_that_a_token_sees_and_are_finite(images):
 
     def each(pool):
         seen = cross_attention.look(made, pool, packed())
-        return jnp.sin(block.apply({"params": params}, x, seen)).sum(-1)[0]
+        return jnp.sin(block.apply({"params": params}, x, seen)[0]).sum(-1)[0]
 
     reach = np.abs(jax.jacrev(each)(pool)).sum((2, 4, 5))  # [R, T, C]
     assert np.isfinite(reach).all()
