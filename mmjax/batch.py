@@ -39,6 +39,7 @@ class Batch(NamedTuple):
 
 # The arrays of image slots; the others are of rows.
 OF_SLOTS: tuple[str, ...] = ("pixels_ZChwc", "real_ZC", "texts_ZCW")
+_EMPTY = {"images_ZRT": NO_IMAGE, "texts_ZCW": NO_TEXT}  # what is nothing; else 0
 
 
 def padded(batch: Batch, groups: int, rows: int, slots: int) -> Batch:
@@ -52,13 +53,12 @@ def padded(batch: Batch, groups: int, rows: int, slots: int) -> Batch:
         width[:2, 1] = np.subtract(sizes, array.shape[:2])
         return np.pad(array, width, constant_values=value)
 
-    fills = {"images_ZRT": NO_IMAGE, "texts_ZCW": NO_TEXT}
     return Batch(
         **{
             name: add(
                 array,
                 (groups, slots if name in OF_SLOTS else rows),
-                fills.get(name, 0),
+                _EMPTY.get(name, 0),
             )
             for name, array in batch._asdict().items()
         }
@@ -71,9 +71,10 @@ def cut(batch: Batch, tokens: int) -> Batch:
     def each(name: str, array: np.ndarray) -> np.ndarray:
         if name in OF_SLOTS:
             return array
-        value = NO_IMAGE if name == "images_ZRT" else 0
         more = max(0, tokens - array.shape[2])
-        wide = np.pad(array, ((0, 0), (0, 0), (0, more)), constant_values=value)
+        wide = np.pad(
+            array, ((0, 0), (0, 0), (0, more)), constant_values=_EMPTY.get(name, 0)
+        )
         return wide[:, :, :tokens]
 
     return Batch(**{name: each(name, x) for name, x in batch._asdict().items()})

@@ -41,3 +41,11 @@ def golden(real_data: pathlib.Path) -> pathlib.Path:
     if not path.is_dir():
         pytest.skip(f"outputs of the official scorers not found at {path}")
     return path
+
+
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory):
+    """A tiny model that is ready to answer."""
+    import talking  # and with it jax, which most tests start otherwise
+
+    return talking.make(tmp_path_factory.mktemp("talking"))

@@ -24,11 +24,6 @@ def _quick_compilation():
         yield
 
 
-@pytest.fixture(scope="module")
-def answerer(tmp_path_factory):
-    return talking.make(tmp_path_factory.mktemp("talking"))
-
-
 def requests(**how) -> list[Request]:
     return [Request(parts, 12, **how) for parts in talking.prompts()]
 

@@ -39,7 +39,7 @@ def made(fields) -> config.Model:
     model.vit = config.ViT(image_size=16, patch_size=4, width=WIDTH, remat="none")
     model.dtype, model.decoder.width = "float32", 16
     sizes = {
-        "tokens": 4, "depth": 2, "heads": 2,
+        "tokens": 4, "depth": 2, "heads": 2, "remat": "none",
         "c_abstractor": config.CAbstractor(width=8, depth=2),
         "qformer": config.QFormer(width=8, layers=4, heads=2, mlp_width=20),
     }  # fmt: skip

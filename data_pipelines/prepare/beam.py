@@ -68,7 +68,7 @@ def write_shards(
     drops: str,
     heldout: float,
     wanted: Sequence[Shard],
-    todo: Iterable[Shard],
+    todo: Sequence[Shard],
     space: Workspace,
     engine: Engine,
 ) -> None:

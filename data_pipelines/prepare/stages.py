@@ -105,7 +105,7 @@ def write_shards(
     todo = work.beam.unfinished(places, wanted, space)
     for _ in range(_ATTEMPTS):
         if not todo:
-            return
+            break
         for one in todo:
             work.beam.info_path(space, one).unlink(missing_ok=True)
         with progress.of_files(
@@ -118,9 +118,8 @@ def write_shards(
         if todo:
             named = "; ".join(f"{'/'.join(map(str, s[:3]))} {todo[s]}" for s in todo)
             say(f"the runner lost documents on their way: {named}")
-    if not todo:
-        return
-    raise ValueError(
-        f"{len(todo)} shards lack documents, which the runner lost {_ATTEMPTS} times; "
-        "the same command goes on from here"
-    )
+    if todo:
+        raise ValueError(
+            f"{len(todo)} shards lack documents, which the runner lost {_ATTEMPTS} "
+            "times; the same command goes on from here"
+        )

@@ -34,10 +34,19 @@ def _automatic(wanted: str, elsewhere: str) -> str:
     return "splash" if platform() == "tpu" else elsewhere
 
 
+def _abstract(mesh: Any) -> Any:
+    return getattr(mesh, "abstract_mesh", mesh)
+
+
+def _device(mesh: Any) -> Any:
+    """What the mesh's devices are like; None of a mesh without devices."""
+    return _abstract(mesh).abstract_device
+
+
 def chosen(model: config.Model, mesh: Any) -> dict[str, str]:
     """The backend of each part of the model on a mesh, by the config's field for it."""
     prefix = model.objective.kind == "aim"
-    with jax.sharding.use_abstract_mesh(getattr(mesh, "abstract_mesh", mesh)):
+    with jax.sharding.use_abstract_mesh(_abstract(mesh)):
         parts = {
             f"model.{name}.attention": encoder(vit, prefix)
             for name, vit in config.encoders(model).items()
@@ -50,7 +59,7 @@ def require(model: config.Model, mesh: Any) -> None:
 
     Of a mesh without devices, which is a plan for other machines, nothing is known.
     """
-    device = getattr(mesh, "abstract_mesh", mesh).abstract_device
+    device = _device(mesh)
     found = "tpu" if device is None else device.platform
     for field, backend in chosen(model, mesh).items():
         if backend == "splash" and found != "tpu":
@@ -62,7 +71,7 @@ def require(model: config.Model, mesh: Any) -> None:
 
 def told(model: config.Model, mesh: Any) -> str:
     """The backends in one line."""
-    if getattr(mesh, "abstract_mesh", mesh).abstract_device is None:
+    if _device(mesh) is None:
         return "by the devices that there will be"
     parts = chosen(model, mesh).items()
     return ", ".join(f"{field}={backend}" for field, backend in parts)

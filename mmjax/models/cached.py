@@ -21,7 +21,7 @@ from mmjax import config
 from mmjax.batch import PAD_SEGMENT, Batch
 from mmjax.models import backends, cross_attention, decoder, layers, vlm
 from mmjax.models.decoder import Attends, LayerKept
-from mmjax.ops import attention, recall
+from mmjax.ops import attention, pointwise, recall
 from mmjax.ops.attention import Range
 from mmjax.ops.recall import Kept, Part, Rule
 
@@ -187,8 +187,7 @@ def logits(
         hidden,
         preferred_element_type=jnp.float32,
     )
-    cap = model.decoder.logit_softcap
-    return cap * jnp.tanh(found / cap) if cap else found
+    return pointwise.softcapped(found, model.decoder.logit_softcap)
 
 
 def _enter(model: config.Model, weights: Any, arrays: Any) -> tuple[Array, Any]:

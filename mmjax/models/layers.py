@@ -5,6 +5,7 @@ applied; `nn.scan` and `nn.remat` the only lifted transforms; every submodule na
 Parameters are float32 and are cast to the `dtype` of the activations where used.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -261,15 +262,11 @@ class Attention(nn.Module):
         return Linear((width,), outputs, self.dtype, self.bias, gain, name=name)
 
     def _attend(self, q, k, v, scale, segments, prefix_ZR, keys) -> Array:
-        # Over groups by vmap: merging Z with R would mix two sharded axes.
-        def of_group(q, k, v, segments, prefix, keys):
-            return attention.attend(
-                q, k, v, segments, self.causal, self.backend, self.block, prefix, keys,
-                window=self.window, scale=scale, softcap=self.softcap,
-                blocks=self.blocks,
-            )  # fmt: skip
-
-        of_rows = jax.vmap(of_group)
+        of_rows = functools.partial(
+            attention.in_groups, causal=self.causal, backend=self.backend,
+            block=self.block, window=self.window, scale=scale, softcap=self.softcap,
+            blocks=self.blocks,
+        )  # fmt: skip
         kernel = self.backend == "splash" and prefix_ZR is None and keys is None
         if not kernel or jax.sharding.get_abstract_mesh().empty:
             return of_rows(q, k, v, segments, prefix_ZR, keys)

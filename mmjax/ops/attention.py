@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
-from mmjax.ops import splash
+from mmjax.ops import pointwise, splash
 
 MASKED = -1e30  # a score that softmax turns into an exact zero, and never into NaN
 
@@ -134,9 +134,7 @@ _float32 = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 def _scores(q_BKGTH, k_BKSH, rule: Rule) -> Float[Array, "B K G t s"]:
     scores = _float32("BKGTH,BKSH->BKGTS", q_BKGTH, k_BKSH) * rule.scale
-    if rule.softcap:
-        scores = rule.softcap * jnp.tanh(scores / rule.softcap)
-    return scores
+    return pointwise.softcapped(scores, rule.softcap)
 
 
 def _masked(scores, visible) -> Float[Array, "B K G t s"]:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from mmjax.ops import pointwise
+
 
 class TokenLoss(NamedTuple):
     """What each position contributes; the caller masks, weighs and adds."""
@@ -96,7 +98,7 @@ def _join(parts):
 
 def _logits(hidden_ZRTD, table_DV, softcap: float) -> Float[Array, "Z R T V"]:
     logits_ZRTV = _float32("ZRTD,DV->ZRTV", hidden_ZRTD, table_DV)
-    return softcap * jnp.tanh(logits_ZRTV / softcap) if softcap else logits_ZRTV
+    return pointwise.softcapped(logits_ZRTV, softcap)
 
 
 def _is_target(targets_ZRT, logits_ZRTV) -> Bool[Array, "Z R T V"]:

@@ -49,6 +49,11 @@ def quick_gelu(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     return x * jax.nn.sigmoid(1.702 * x)
 
 
+def softcapped(x: Float[Array, "*axes"], cap: float) -> Float[Array, "*axes"]:
+    """cap tanh(x / cap), as Gemma 2 (arXiv 2408.00118); x itself where cap is 0."""
+    return cap * jnp.tanh(x / cap) if cap else x
+
+
 def swiglu(
     gate: Float[Array, "*axes F"], up: Float[Array, "*axes F"]
 ) -> Float[Array, "*axes F"]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from mmjax.ops import pointwise
 from mmjax.ops.attention import MASKED
 
 
@@ -88,6 +89,5 @@ def _scores(q_ZRKGTH: Array, part: Part, rule: Rule) -> Float[Array, "Z R K G T 
         part.kept.k_ZRKSH.astype(q_ZRKGTH.dtype),
         preferred_element_type=jnp.float32,
     ) * (rule.scale or q_ZRKGTH.shape[-1] ** -0.5)
-    if rule.softcap:
-        scores = rule.softcap * jnp.tanh(scores / rule.softcap)
+    scores = pointwise.softcapped(scores, rule.softcap)
     return jnp.where(part.visible_ZRTS[:, :, None, None], scores, MASKED)

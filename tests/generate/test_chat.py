@@ -3,7 +3,6 @@
 import io
 
 import pytest
-import synthetic
 import talking
 
 from data_pipelines.records import Image, Text
@@ -11,18 +10,6 @@ from mmjax import answering
 from mmjax.answering import Request
 from mmjax.generate import chat
 from mmjax.generate.chat import Manner
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
-
-
-@pytest.fixture(scope="module")
-def answerer(tmp_path_factory):
-    return talking.make(tmp_path_factory.mktemp("talking"))
-
 
 MANNER = Manner("{text} so", "\n", Request((), 4))
 

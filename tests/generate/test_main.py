@@ -3,19 +3,12 @@
 import json
 
 import pytest
-import synthetic
 import talking
 
 from mmjax import answering, checkpoint, config
 from mmjax.generate import __main__ as program
 from mmjax.generate import parts
 from mmjax.generate.parts import woven
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
 
 
 @pytest.fixture(scope="module")

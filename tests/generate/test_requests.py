@@ -4,7 +4,6 @@ import json
 import pathlib
 
 import pytest
-import synthetic
 import talking
 
 from mmjax import answering
@@ -13,17 +12,6 @@ from mmjax.generate import parts, requests
 from mmjax.generate.requests import Batching
 
 WANTED = Request((), 4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
-
-
-@pytest.fixture(scope="module")
-def answerer(tmp_path_factory):
-    return talking.make(tmp_path_factory.mktemp("talking"))
 
 
 def write(folder: pathlib.Path, *lines: dict | str) -> str:
