@@ -5,6 +5,7 @@ Shards are sorted, so no byte depends on the runner, its workers or their order.
 """
 
 import collections
+import functools
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,21 +46,25 @@ def make_parts(jobs: Sequence[Job], engine: Engine) -> None:
 def find_drops(
     places: Sequence[Place], recipe: Recipe, engine: Engine, path: pathlib.Path
 ) -> None:
-    """Writes what goes because of other documents (`dedupe.save`)."""
+    """Writes what goes because of other documents (`dedupe.save`).
+
+    Writes nothing where a runner lost some of what was to be compared.
+    """
     with runners.pipeline(engine) as pipeline:
         _ = (
             [
                 pipeline
                 | "parts" >> apache_beam.Create(list(places))
                 | "spread" >> apache_beam.Reshuffle()
-                | "keys" >> _flat_map(dedupe.keys, recipe)
+                | "keys" >> _flat_map(_keys, recipe)
                 | "equal" >> apache_beam.GroupByKey()
                 | "near" >> _flat_map(_near, recipe),
-                pipeline | "nothing" >> apache_beam.Create([(0, None)]),
+                pipeline
+                | "nothing" >> apache_beam.Create([(0, dedupe.Compared(0, []))]),
             ]
             | apache_beam.Flatten()
-            | "all" >> apache_beam.GroupByKey()
-            | "decide" >> _flat_map(_decide, str(path))
+            | "all" >> apache_beam.CombinePerKey(_All())
+            | "decide" >> _flat_map(_decide, str(path), list(places))
         )
 
 
@@ -134,14 +139,42 @@ def _make(job: Job) -> Iterator[str]:
     yield parts.make(job).name
 
 
-def _near(group: Any, recipe: Recipe) -> Iterator[tuple[int, Any]]:
-    for found in dedupe.compare(group, recipe):
-        yield 0, found
+def _keys(where: Place, recipe: Recipe) -> Iterator[tuple[dedupe.Key, Any]]:
+    count = 0
+    for pair in dedupe.keys(where, recipe):
+        count += 1
+        yield pair
+    parts.write_compared(where, count)
 
 
-def _decide(group: tuple[int, Iterable[Any]], path: str) -> Iterator[str]:
-    found = (one for one in group[1] if one is not None)
-    dedupe.save(pathlib.Path(path), dedupe.decide(found))
+def _near(group: Any, recipe: Recipe) -> Iterator[tuple[int, dedupe.Compared]]:
+    yield 0, dedupe.compare(group, recipe)
+
+
+class _All(apache_beam.CombineFn):
+    """All that was compared, as one."""
+
+    def create_accumulator(self) -> dedupe.Compared:
+        return dedupe.Compared(0, [])
+
+    def add_input(self, mutable_accumulator, element):
+        values, edges = mutable_accumulator
+        edges.extend(element.edges)
+        return dedupe.Compared(values + element.values, edges)
+
+    def merge_accumulators(self, accumulators):
+        return functools.reduce(self.add_input, accumulators, self.create_accumulator())
+
+    def extract_output(self, accumulator):
+        return accumulator
+
+
+def _decide(
+    element: tuple[int, dedupe.Compared], path: str, places: Sequence[Place]
+) -> Iterator[str]:
+    found = element[1]
+    if found.values == sum(map(parts.compared, places)):
+        dedupe.save(pathlib.Path(path), dedupe.decide(found.edges))
     yield path
 
 

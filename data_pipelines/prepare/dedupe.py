@@ -67,23 +67,28 @@ def keys(where: Place, recipe: Recipe) -> Iterator[tuple[Key, Any]]:
                 yield (corpus, SHOWN, digest), key
 
 
-def compare(
-    group: tuple[Key, Iterable[Any]], recipe: Recipe
-) -> Iterator[tuple[str, str, Any, Any]]:
-    """(corpus, what, smaller, larger) of all that is near in a group, or everywhere."""
-    (corpus, what, equal), found = group
+class Compared(NamedTuple):
+    """What became of a group, or of several."""
+
+    values: int  # that were in it
+    edges: list[tuple[str, str, Any, Any]]  # corpus, what, smaller, larger
+
+
+def compare(group: tuple[Key, Iterable[Any]], recipe: Recipe) -> Compared:
+    """Edges between all that is near in a group; of what is everywhere, to itself."""
+    (corpus, what, equal), values = group[0], list(group[1])
+    edges: list[tuple[Any, Any]]
     if what == SHOWN:
         assert recipe.pages is not None
-        if len(set(found)) > recipe.pages.max_appearances:
-            yield corpus, what, equal, equal
-        return
-    if what == TEXT:
-        signed = [(key, np.frombuffer(data, "<u4")) for key, data in found]
+        often = len(set(values)) > recipe.pages.max_appearances
+        edges = [(equal, equal)] if often else []
+    elif what == TEXT:
+        signed = [(key, np.frombuffer(data, "<u4")) for key, data in values]
         edges = near.text_edges(signed)
     else:
-        edges = near.picture_edges(found)
-    for one, other in edges:
-        yield corpus, what, *sorted((one, other))
+        edges = near.picture_edges(values)
+    listed = [(corpus, what, *sorted(edge)) for edge in edges]
+    return Compared(len(values), listed)
 
 
 def decide(found: Iterable[tuple[str, str, Any, Any]]) -> Drops:

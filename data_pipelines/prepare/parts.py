@@ -26,6 +26,7 @@ from data_pipelines.prepare.recipe import Recipe
 
 _BATCH = 64  # records that are read at a time
 _DROPPED = "dropped.jsonl"  # rejects because of other documents
+_COMPARED = "compared.json"  # how many keys went to be compared
 _GIVEN = "given.json"  # documents that went to each shard, which is to hold so many
 
 
@@ -140,6 +141,16 @@ def write_dropped(where: Place, found: Iterable[Reject]) -> None:
     """Writes what other documents cost the part, for `rejects`."""
     data = "".join(map(line, found)).encode()
     workspace.write(_file(where, _DROPPED), data)
+
+
+def write_compared(where: Place, count: int) -> None:
+    """Writes how many keys of the part's documents went to be compared."""
+    workspace.write(_file(where, _COMPARED), json.dumps(count).encode())
+
+
+def compared(where: Place) -> int:
+    """What `write_compared` wrote."""
+    return json.loads(_file(where, _COMPARED).read_bytes())
 
 
 def write_given(where: Place, counts: Mapping[tuple[str, int], int]) -> None:

@@ -13,7 +13,7 @@ from data_pipelines.prepare.workspace import Workspace
 
 _SHARD_RECORDS = 10_000
 _SHARD_BYTES = 2**30
-_ATTEMPTS = 3  # to get all documents into a shard
+_ATTEMPTS = 3  # to get all documents to where they are compared, or into a shard
 
 
 class Work(NamedTuple):
@@ -58,13 +58,25 @@ def make_parts(work: Work, jobs: Sequence[Job]) -> None:
 
 
 def find_drops(work: Work, places: Sequence[Place], recipe: Recipe) -> str:
-    """The file of what goes because of other documents; empty: nothing does."""
+    """The file of what goes because of other documents; empty: nothing does.
+
+    Raises ValueError where what is compared is lost on the way, again and again.
+    """
     if not dedupe.wanted(recipe):
         return ""
     path = work.space.parts / "drops.msgpack"
-    if not path.exists():
+    for _ in range(_ATTEMPTS):
+        if path.exists():
+            break
         work.say("comparing documents")
         work.beam.find_drops(places, recipe, work.engine, path)
+        if not path.exists():
+            work.say("the runner lost some of what is compared on its way")
+    if not path.exists():
+        raise ValueError(
+            f"the runner lost some of what is compared {_ATTEMPTS} times; "
+            "the same command goes on from here"
+        )
     return str(path)
 
 

@@ -11,7 +11,7 @@ import raw_corpora
 pytest.importorskip("apache_beam")
 
 from data_pipelines import shards
-from data_pipelines.prepare import corpus, telling
+from data_pipelines.prepare import corpus, dedupe, telling
 from data_pipelines.prepare.filters import pages as page_rules
 from data_pipelines.prepare.formats.base import Settings
 from data_pipelines.prepare.recipe import SPLITS, Recipe
@@ -130,6 +130,33 @@ def test_documents_that_the_runner_loses_are_missed(
     lines = [line for line in said if "the runner lost documents" in line]
     assert len(lines) == min(losses, 3)
     assert " documents of " in lines[0]
+
+
+@pytest.mark.parametrize("losses", [1, 99])
+def test_keys_that_the_runner_loses_are_missed(
+    files, made, tmp_path, monkeypatch, losses
+):
+    """Documents whose keys are lost would stay, though others are near."""
+    compare, times = dedupe.compare, collections.Counter()
+
+    def losing(group, recipe):
+        values = list(group[1])
+        times[group[0]] += 1
+        kept = values[1:] if times[group[0]] <= losses else values
+        return compare((group[0], kept), recipe)
+
+    monkeypatch.setattr(dedupe, "compare", losing)
+    said = []
+    request = raw_corpora.request(files, tmp_path / "out", recipe=RECIPE, shards=2)
+    if losses == 99:
+        with pytest.raises(ValueError, match=r"some of what is compared 3 times"):
+            corpus.prepare(request, said.append)
+        assert not (tmp_path / "out").exists()
+        monkeypatch.undo()
+    corpus.prepare(request, said.append)
+    assert raw_corpora.digests(tmp_path / "out") == raw_corpora.digests(made)
+    lines = [line for line in said if "lost some of what is compared" in line]
+    assert len(lines) == min(losses, 3)
 
 
 def test_a_run_without_a_reject_has_an_empty_list(tmp_path):

@@ -42,7 +42,7 @@ def _drops(places, recipe, reverse=False):
     found = []
     for key in sorted(groups, key=repr, reverse=reverse):
         given = groups[key][::-1] if reverse else groups[key]
-        found += dedupe.compare((key, given), recipe)
+        found += dedupe.compare((key, given), recipe).edges
     return dedupe.decide(found)
 
 
