@@ -11,8 +11,9 @@ from mmjax.batch import Batch
 class Feed:
     """Reads host batches and places them on the devices, in a thread of its own.
 
-    Up to `depth` placed batches wait. An error of the source or of `place` is raised by
-    `take`, as it was.
+    Up to `depth` placed batches wait, and one more that finds no room: two, while a
+    step reads a third. An error of the source or of `place` is raised by `take`, as it
+    was.
     """
 
     def __init__(

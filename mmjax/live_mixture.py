@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from data_pipelines import capacity, lessons, limits, replanning
-from mmjax import mixture_files, run_setup, schedule, validation
+from mmjax import mixture_files, processes, run_setup, schedule, validation
 from mmjax.mixture_files import Request
 from mmjax.run_setup import Run
 from mmjax.schedule import Change
@@ -50,10 +50,29 @@ class LiveMixture:
         self._handled = set(handled)
         self._workdir, self._say = workdir, say
         self._seen: Any = None  # size and time of the file of requests
+        self._new: list[str] = []  # requests that the first process has found
+        self._poll = processes.Poll()
+
+    def asked(self, done: int, every: int) -> bool:
+        """Whether there are new requests, at steps that are multiples of `every`.
+
+        The same on all processes, which must ask after each step; where there are
+        several, those count that were there a step before.
+        """
+        if jax.process_count() == 1:
+            return done % every == 0 and bool(self._look())
+        found = self._poll.answer()
+        if (done + 1) % every == 0:
+            self._poll.ask(bool(self._look()))
+        return found
 
     def waiting(self) -> list[str]:
-        """The requests that are new, the same on all processes, which all must ask."""
-        return agreed(self._new_lines() if jax.process_index() == 0 else [])
+        """The requests that are new, the same on all processes, which all must ask.
+
+        Where there are several processes, they wait for each other.
+        """
+        lines, self._new = self._look(), []
+        return agreed(lines)
 
     def take_up(self, run: Run, lines: list[str], done: int, compiled: bool) -> Run:
         """The run after requests, `done` steps being delivered; as it was if refused.
@@ -84,6 +103,12 @@ class LiveMixture:
                 self._say(f"mixture: request {request}: {word}")
         run_setup.write_config(run)
         return run
+
+    def _look(self) -> list[str]:
+        """The requests that the first process knows and nobody has taken up."""
+        if jax.process_index() == 0:
+            self._new = self._new_lines() or self._new
+        return self._new
 
     def _new_lines(self) -> list[str]:
         """Reads the file of requests where it isn't the one that was read last."""

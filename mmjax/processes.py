@@ -1,4 +1,4 @@
-"""Sums over processes that nobody waits for, and who counts what several hold."""
+"""What processes add up and ask each other while nobody waits, and who counts what."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -20,8 +20,10 @@ def sums(values: np.ndarray) -> Sequence[Any]:
     if jax.process_count() == 1:
         return tuple(values)
     spread, add = _adder()
+    (own,) = spread.addressable_devices
+    part = jax.device_put(values[None], own)
     shape = (jax.process_count(), *values.shape)
-    return add(jax.make_array_from_process_local_data(spread, values[None], shape))
+    return add(jax.make_array_from_single_device_arrays(shape, spread, [part]))
 
 
 @functools.cache
@@ -33,6 +35,26 @@ def _adder() -> tuple[NamedSharding, Callable[[jax.Array], tuple[jax.Array, ...]
     everywhere = NamedSharding(mesh, PartitionSpec())
     add = jax.jit(lambda parts: tuple(parts.sum(axis=0)), out_shardings=everywhere)
     return NamedSharding(mesh, PartitionSpec("process")), add
+
+
+class Poll:
+    """Whether any process has a wish: asked after one step, known after the next.
+
+    All processes ask at the same steps. By the time of the answer its sum is done, or
+    only behind a step that was to be waited for anyhow.
+    """
+
+    def __init__(self):
+        self._asked: Any = None  # the sum of wishes, which may still be on its way
+
+    def ask(self, wish: bool) -> None:
+        """Tells all processes what this one wishes."""
+        (self._asked,) = sums(np.array([wish], np.int32))
+
+    def answer(self) -> bool:
+        """Whether any process had the wish when asked; False if none was asked since."""
+        asked, self._asked = self._asked, None
+        return asked is not None and bool(jax.device_get(asked))
 
 
 def counts(mesh: Mesh, groups: int, rows: int) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
+
+from mmjax import processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -22,18 +22,22 @@ class Stop:
         self._max_hours = max_hours
         self._every = every
         self._signal = ""
+        self._poll = processes.Poll()
 
     def reason(self, step: int) -> str:
-        """Why to stop after this step; "" to go on. The same on all processes."""
+        """Why to stop after this step; "" to go on. The same on all processes.
+
+        Several stop at multiples of `every` steps, for reasons of the step before.
+        """
         reason = self._signal
         if not reason and self._deadline and time.monotonic() >= self._deadline:
             reason = f"max_hours={self._max_hours:g} are over"
         if jax.process_count() == 1:
             return reason
-        if step % self._every:
-            return ""
-        wishes = multihost_utils.process_allgather(np.array(bool(reason)))
-        return (reason or "another process stops") if wishes.any() else ""
+        wished = self._poll.answer()
+        if (step + 1) % self._every == 0:
+            self._poll.ask(bool(reason))
+        return (reason or "another process stops") if wished else ""
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -28,6 +28,7 @@ from mmjax import (
 )
 from mmjax.checkpoint import Checkpointer
 from mmjax.config import Config
+from mmjax.feed import Feed
 from mmjax.journal import Journal
 from mmjax.live_mixture import LiveMixture
 from mmjax.metrics import Screen
@@ -117,15 +118,10 @@ def loop(parts: Parts, start: Start) -> tuple[Parts, State, int, str]:
         train_step = compile_step(run, journal.say)
         journal.start_clock()
         while done < steps and not stopped:
-            batch, waited = feed.take(lambda: all(x.is_ready() for x in in_flight))
-            cost = run_setup.cost(parts.run, done, waited)
-            state, measured = train_step(state, batch)
-            done += 1
-            journal.step(done, measured, cost)
-            in_flight.append(measured["grad_norm"])
-            if len(in_flight) == AHEAD:
-                in_flight.popleft().block_until_ready()
-            stopped = parts.stop.reason(done)
+            with jax.transfer_guard("disallow"):
+                state = advance(parts, train_step, feed, in_flight, state, done)
+                done += 1
+                stopped = parts.stop.reason(done)
             if stopped or done == steps or done % run.config.checkpoint.every == 0:
                 save(parts, state, done)
             if not stopped:
@@ -137,6 +133,29 @@ def loop(parts: Parts, start: Start) -> tuple[Parts, State, int, str]:
     finally:
         feed.close()
     return parts, state, done, "" if done == steps else stopped
+
+
+def advance(
+    parts: Parts,
+    train_step: Any,
+    feed: Feed,
+    in_flight: collections.deque[Any],
+    state: State,
+    done: int,
+) -> State:
+    """The state after one more step, which the devices have still to take.
+
+    They always have a step to go on with: what is waited for and read is of earlier
+    ones. Whatever else would make the host wait is an error under the transfer guard.
+    """
+    batch, waited = feed.take(lambda: all(x.is_ready() for x in in_flight))
+    state, measured = train_step(state, batch)
+    cost = run_setup.cost(parts.run, done, waited)
+    parts.journal.step(done + 1, measured, cost)
+    in_flight.append(measured["grad_norm"])
+    if len(in_flight) == AHEAD:
+        in_flight.popleft().block_until_ready()
+    return state
 
 
 def compile_step(run: Run, say: Callable[[str], None]) -> Any:
@@ -173,7 +192,7 @@ def evaluate_if_due(parts: Parts, state: State, done: int) -> None:
 def change_mixture_if_asked(parts: Parts, done: int) -> tuple[Parts, bool]:
     """At log steps, the parts after requests for other weights; and if any changed."""
     config, journal = parts.run.config, parts.journal
-    if done % config.log.every or done == config.steps:
+    if not parts.mixture.asked(done, config.log.every) or done == config.steps:
         return parts, False
     lines = parts.mixture.waiting()
     if not lines:

@@ -6,10 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
-import numpy as np
 import tiny_run
 
-from mmjax import config, mixture_files, train
+from mmjax import config, mixture_files
 from mmjax.config import Config
 from mmjax.mixture_files import Request
 
@@ -38,29 +37,23 @@ def make_config(root, **changes) -> Config:
 def watched(actions: Mapping[int, Callable[[], None]]) -> Iterator[dict[int, str]]:
     """Within it, actions happen before steps; gives digests of the batches by step."""
     digests: dict[int, str] = {}
-    original = train.compile_step
 
-    def compile_step(*arguments):
-        compiled = original(*arguments)
-
+    def made(compiled):
         def run_step(state, batch):
-            number = int(state.step)
+            number = int(jax.device_get(state.step))
             digest = hashlib.sha256()
             for leaf in batch:
                 shards = sorted(leaf.addressable_shards, key=lambda s: s.device.id)
                 for shard in shards:
-                    digest.update(np.asarray(shard.data).tobytes())
+                    digest.update(jax.device_get(shard.data).tobytes())
             digests[number] = digest.hexdigest()
             actions.get(number, lambda: None)()
             return compiled(state, batch)
 
         return run_step
 
-    train.compile_step = compile_step
-    try:
+    with tiny_run.with_step(made):
         yield digests
-    finally:
-        train.compile_step = original
 
 
 def asks(workdir, weights, step=0) -> Callable[[], None]:

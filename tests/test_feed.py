@@ -56,6 +56,17 @@ def test_only_time_in_which_the_devices_are_idle_is_lost():
     source.close()
 
 
+def test_two_batches_are_placed_while_a_step_reads_a_third():
+    made = []
+    source = feed.Feed(numbers(None), made.append)
+    source.take(lambda: False)
+    while len(made) < 3:
+        time.sleep(0.001)
+    time.sleep(0.02)
+    assert len(made) == 3
+    source.close()
+
+
 def test_it_works_no_further_ahead_than_it_is_told():
     made = []
     source = feed.Feed(numbers(None), made.append, depth=2)

@@ -151,19 +151,14 @@ def test_the_quickstart_resumes_bit_for_bit(tmp_path):
 
 def test_a_signal_ends_a_run_with_a_checkpoint(world, tmp_path, capsys):
     timer = threading.Timer(0, signal.raise_signal, (signal.SIGTERM,))
-    original = train.compile_step
 
-    def compile_step(*arguments):
-        compiled = original(*arguments)
+    def compiled_late(compiled):
         timer.start()
         timer.join()
         return compiled
 
-    train.compile_step = compile_step
-    try:
+    with tiny_run.with_step(compiled_late):
         train.train(make_config(world), tmp_path)
-    finally:
-        train.compile_step = original
     assert "stopped after step 1 of 6: SIGTERM" in capsys.readouterr().out
     assert (tmp_path / "checkpoints/1").is_dir()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

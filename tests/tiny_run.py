@@ -1,11 +1,13 @@
 """A run small enough for tests: a tiny sample world and a config that trains on it."""
 
+import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from data_pipelines.prepare import sample_world
-from mmjax import config, metrics
+from mmjax import config, metrics, train
 from mmjax.config import Config
 
 CLOCKED = ("seconds_per_step", "data_wait_share")
@@ -37,6 +39,17 @@ def records(workdir: pathlib.Path) -> list[dict[str, Any]]:
         }
         for line in metrics.read_lines(workdir / "metrics.jsonl")
     ]
+
+
+@contextlib.contextmanager
+def with_step(made: Callable[[Any], Any]) -> Iterator[None]:
+    """Within it, the step of runs is what `made` makes of the compiled one."""
+    original = train.compile_step
+    train.compile_step = lambda *arguments: made(original(*arguments))
+    try:
+        yield
+    finally:
+        train.compile_step = original
 
 
 def make_config(root, **changes) -> Config:

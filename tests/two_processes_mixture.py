@@ -22,10 +22,9 @@ def main(process: str, processes: str, port: str, world: str, folder: str) -> No
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", int(processes), int(process))
     workdir = pathlib.Path(folder)
-    actions = {
-        0: live_run.asks(workdir, (1, 1)),
-        1: live_run.asks(workdir, WEIGHTS),
-    }
+    asked = [live_run.asks(workdir, weights) for weights in ((1, 1), WEIGHTS)]
+    # Several processes know of a request a step after one of them has found it.
+    actions = {0: lambda: [ask() for ask in asked]}
     ended = []
     original = train.loop
 

@@ -1,0 +1,177 @@
+"""The host's side of a run: it waits for no step in flight, and records what was."""
+
+import dataclasses
+import signal
+
+import jax
+import jax.numpy as jnp
+import live_run
+import numpy as np
+import pytest
+import synthetic
+import tiny_run
+from tiny_run import STEPS
+
+from mmjax import config, feed, journal, run_setup, stopping, train
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_once(tmp_path_factory):
+    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return tiny_run.make_world(tmp_path_factory.mktemp("world"))
+
+
+def make_config(world, log=2, checkpoint=3, evaluation=4):
+    """The tiny run, with these numbers of steps between what it does beside steps."""
+    made = tiny_run.make_config(world)
+    return dataclasses.replace(
+        made,
+        log=dataclasses.replace(made.log, every=log),
+        checkpoint=dataclasses.replace(made.checkpoint, every=checkpoint),
+        evaluation=config.Evaluation(every=evaluation, rows=4, samples=0),
+    )
+
+
+def each_step(done):
+    """Makes a step of the compiled one: `done(number, metrics)` gives its metrics."""
+
+    def made(compiled):
+        def run_step(state, batch):
+            number = int(jax.device_get(state.step)) + 1
+            state, measured = compiled(state, batch)
+            return state, done(number, measured)
+
+        return run_step
+
+    return tiny_run.with_step(made)
+
+
+class Watched:
+    """What a step measured, on the devices; tells when the host looks at it."""
+
+    def __init__(self, array, look):
+        self._array, self._look = array, look
+        self.is_ready = array.is_ready  # asks, but doesn't wait
+
+    def block_until_ready(self):
+        self._look()
+        return self._array.block_until_ready()
+
+    def __array__(self, *_, **__):
+        self._look()
+        return jax.device_get(self._array)
+
+
+@pytest.mark.parametrize(
+    ("every", "pauses"), [((1, 100, 0), {6}), ((2, 4, 3), {3, 4, 6})]
+)
+def test_no_step_is_waited_for_before_the_next_is_handed_over(
+    world, tmp_path, every, pauses
+):
+    """But for checkpoints, held-out losses and the end, which need the step's state."""
+    given, looks = [0], set()
+
+    def done(number, measured):
+        given[0] = number
+        return {
+            name: Watched(array, lambda: looks.add((number, given[0])))
+            for name, array in measured.items()
+        }
+
+    with each_step(done):
+        train.train(make_config(world, *every), tmp_path)
+    assert {number for number, _ in looks} == set(range(1, STEPS + 1))
+    early = {number for number, handed_over in looks if handed_over <= number}
+    assert early == pauses
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (feed.Feed, "take"),
+        (run_setup, "cost"),
+        (journal.Journal, "step"),
+        (stopping.Stop, "reason"),
+    ],
+)
+def test_an_implicit_transfer_in_the_loop_ends_the_run(
+    world, tmp_path, monkeypatch, owner, name
+):
+    original = getattr(owner, name)
+
+    def slow(*arguments):
+        jnp.negative(np.ones(3, np.float32))  # sends its argument to a device
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, slow)
+    with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        train.train(make_config(world), tmp_path)
+
+
+@pytest.mark.parametrize("log", [1, 2, 4])
+def test_a_record_tells_of_the_steps_since_the_one_before(world, tmp_path, log):
+    measured = {}
+
+    def done(number, values):
+        measured[number] = jax.device_get(values)
+        return values
+
+    with each_step(done):
+        train.train(make_config(world, log=log), tmp_path)
+    records = [line for line in tiny_run.records(tmp_path) if "loss" in line]
+    ends = [*range(log, STEPS, log), STEPS]
+    assert [record["step"] for record in records] == ends
+    for start, record in zip([0, *ends], records):
+        steps = [measured[n + 1] for n in range(start, record["step"])]
+        nll = sum(step["loss_sum_by_source"].astype(np.float64) for step in steps)
+        tokens = sum(step["loss_tokens_by_source"].sum() for step in steps)
+        assert record["loss"] == pytest.approx(nll.sum() / tokens, rel=1e-12)
+        assert record["loss_tokens"] == tokens
+        norms = [float(step["grad_norm"]) for step in steps]
+        assert record["grad_norm"] == pytest.approx(np.mean(norms), rel=1e-12)
+        assert record["learning_rate"] == steps[-1]["learning_rate"]
+
+
+@pytest.fixture(scope="module")
+def whole(world, tmp_path_factory):
+    """The records of a run that was never interrupted."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    train.train(make_config(world), workdir)
+    return tiny_run.records(workdir)
+
+
+def not_finite(measured):
+    return measured | {"grad_norm": jax.device_put(np.float32(np.nan))}
+
+
+def stopped(measured):
+    signal.raise_signal(signal.SIGTERM)
+    return measured
+
+
+def killed(measured):
+    raise live_run.KilledError
+
+
+@pytest.mark.parametrize("end", [not_finite, stopped, killed])
+@pytest.mark.parametrize("at", [2, 4, 5, 6])
+def test_a_run_that_ends_early_and_goes_on_has_every_record_once(
+    world, whole, tmp_path, at, end
+):
+    with each_step(lambda number, values: end(values) if number == at else values):
+        if end is stopped:
+            train.train(make_config(world), tmp_path)
+        else:
+            told = rf"step {at}: the loss or its gradient|^$"
+            with pytest.raises((ValueError, live_run.KilledError), match=told):
+                train.train(make_config(world), tmp_path)
+    saved = {int(path.name) for path in (tmp_path / "checkpoints").iterdir()}
+    assert saved == ({at} if end is stopped else set()) | ({3} if at > 3 else set())
+    train.train(make_config(world), tmp_path)
+    assert tiny_run.records(tmp_path) == whole
+    assert [line["step"] for line in whole] == [2, 4, 6]
