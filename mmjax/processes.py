@@ -52,7 +52,7 @@ class Poll:
         (self._asked,) = sums(np.array([wish], np.int32))
 
     def answer(self) -> bool:
-        """Whether any process had the wish when asked; False if none was asked since."""
+        """Whether any process had the wish, if asked since the last answer."""
         asked, self._asked = self._asked, None
         return asked is not None and bool(jax.device_get(asked))
 

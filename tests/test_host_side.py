@@ -1,5 +1,6 @@
 """The host's side of a run: it waits for no step in flight, and records what was."""
 
+import collections
 import dataclasses
 import signal
 
@@ -12,7 +13,7 @@ import synthetic
 import tiny_run
 from tiny_run import STEPS
 
-from mmjax import config, feed, journal, run_setup, stopping, train
+from mmjax import config, feed, journal, metrics, run_setup, stopping, train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,30 +91,54 @@ def test_no_step_is_waited_for_before_the_next_is_handed_over(
     assert early == pauses
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    [
-        (feed.Feed, "take"),
-        (run_setup, "cost"),
-        (journal.Journal, "step"),
-        (stopping.Stop, "reason"),
-    ],
-)
-def test_an_implicit_transfer_in_the_loop_ends_the_run(
-    world, tmp_path, monkeypatch, owner, name
-):
-    original = getattr(owner, name)
+def send():
+    """Sends an array to a device without saying so."""
+    jnp.negative(np.ones(3, np.float32))
 
-    def slow(*arguments):
-        jnp.negative(np.ones(3, np.float32))  # sends its argument to a device
-        return original(*arguments)
 
-    monkeypatch.setattr(owner, name, slow)
-    with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+REFUSED = "Disallowed host-to-device transfer"
+
+
+def test_an_implicit_transfer_ends_the_run(world, tmp_path):
+    def done(number, measured):
+        send()
+        return measured
+
+    with each_step(done), pytest.raises(Exception, match=REFUSED):
         train.train(make_config(world), tmp_path)
 
 
-@pytest.mark.parametrize("log", [1, 2, 4])
+def test_all_that_the_host_does_for_a_step_is_guarded(world, tmp_path, monkeypatch):
+    places = {
+        "take": feed.Feed,
+        "cost": run_setup,
+        "step": journal.Journal,
+        "write": metrics.JsonLines,
+        "reason": stopping.Stop,
+    }
+    refused = collections.Counter()
+
+    def guarded(name, original):
+        def tried(*arguments):
+            try:
+                send()
+            except Exception as error:
+                refused[name] += REFUSED in str(error)
+            return original(*arguments)
+
+        return tried
+
+    for name, owner in places.items():
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, guarded(name, original))
+    train.train(make_config(world, 1, 100, 0), tmp_path)
+    # The record of the last step is written behind the loop.
+    assert refused == dict.fromkeys(places, STEPS) | {"write": STEPS - 1}
+
+
+@pytest.mark.parametrize(
+    "log", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))]
+)
 def test_a_record_tells_of_the_steps_since_the_one_before(world, tmp_path, log):
     measured = {}
 
@@ -158,10 +183,19 @@ def killed(measured):
     raise live_run.KilledError
 
 
-@pytest.mark.parametrize("end", [not_finite, stopped, killed])
-@pytest.mark.parametrize("at", [2, 4, 5, 6])
+EARLY = {not_finite: 4, killed: 5}  # what is tried by default
+
+
+@pytest.mark.parametrize(
+    ("end", "at"),
+    [
+        pytest.param(end, at, marks=[] if EARLY.get(end) == at else [pytest.mark.slow])
+        for end in (not_finite, stopped, killed)
+        for at in (2, 4, 5, 6)
+    ],
+)
 def test_a_run_that_ends_early_and_goes_on_has_every_record_once(
-    world, whole, tmp_path, at, end
+    world, whole, tmp_path, end, at
 ):
     with each_step(lambda number, values: end(values) if number == at else values):
         if end is stopped:
