@@ -13,7 +13,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from mmjax import typecheck, validation
+from mmjax import profiling, typecheck, validation
 from mmjax.config import Config
 
 USER_ERROR = 2  # exit status where the user can put things right
@@ -31,6 +31,7 @@ class Launch(NamedTuple):
     coordinator: str = ""  # host:port of process 0, "auto", or "" for one process
     processes: int = 1
     process_id: int = 0
+    profile: range = profiling.NONE  # steps to trace
 
 
 def define(flag_values: flags.FlagValues, argv: list[str] | None = None) -> None:
@@ -52,6 +53,13 @@ def define(flag_values: flags.FlagValues, argv: list[str] | None = None) -> None
         "dry_run",
         False,
         "Print what the run would be, and exit.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "profile_steps",
+        "",
+        "START:STOP, as in 100:105: a trace of the five steps after the first 100, in "
+        "the workdir, for XProf and TensorBoard.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
@@ -155,6 +163,7 @@ def parse(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> Launc
         flag_values.coordinator,
         flag_values.processes,
         flag_values.process_id,
+        profiling.steps_of(flag_values.profile_steps, config.steps),
     )
 
 

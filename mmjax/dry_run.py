@@ -222,7 +222,7 @@ def _memory(config: Config, mesh: Any, opened: Pipeline | None) -> Iterator[str]
     yield _read_ahead(config, mesh, capacity)
     held = inventory.memory(model, config, mesh, capacity)
     for name, size in held.items():
-        yield f"{name:12} {_bytes(size)}"
+        yield f"{name:12} {metrics.memory(size)}"
     shapes = step.abstract_state(model, config, mesh)
     size = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
     if not isinstance(mesh, Mesh):
@@ -232,8 +232,8 @@ def _memory(config: Config, mesh: Any, opened: Pipeline | None) -> Iterator[str]
     else:
         jitted = step.make_train_step(model, config, mesh)
         compiled = jitted.lower(shapes, sharding.batch_shapes(config, capacity))
-        analysis = compiled.compile().memory_analysis()
-        yield f"temporaries  {_bytes(analysis.temp_size_in_bytes)}, as compiled here"
+        size = compiled.compile().memory_analysis().temp_size_in_bytes
+        yield f"temporaries  {metrics.memory(size)}, as compiled here"
 
 
 def _read_ahead(config: Config, mesh: Any, capacity: int) -> str:
@@ -249,10 +249,6 @@ def _read_ahead(config: Config, mesh: Any, capacity: int) -> str:
     held = read_ahead.held(config, capacity, share)
     apart = f" and {held.groups} pool groups" if held.groups else ""
     return (
-        f"{'read-ahead':12} {_bytes(held.size)} of host memory for a {whose}: "
+        f"{'read-ahead':12} {metrics.memory(held.size)} of host memory for a {whose}: "
         f"{held.batches} batches{apart}"
     )
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

@@ -292,6 +292,14 @@ def compact(value: float) -> str:
     return f"{value:.{digits}f}{units[0]}"
 
 
+def memory(size: float) -> str:
+    """Bytes as 12.3 MiB, 4.56 GiB or 7.89 TiB."""
+    for unit, name in ((2**40, "TiB"), (2**30, "GiB")):
+        if size >= unit:
+            return f"{size / unit:.2f} {name}"
+    return f"{size / 2**20:.1f} MiB"
+
+
 def clock(seconds: float) -> str:
     """A duration as 1d02h, 3h04m, 5m06s or 7s."""
     whole = int(seconds + 0.5)

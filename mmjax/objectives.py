@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Scalar, ScalarLike
 
 from mmjax import config as config_lib
-from mmjax import sharding
+from mmjax import scopes, sharding
 from mmjax.batch import Batch
 from mmjax.config import Config
 from mmjax.models import vit
@@ -61,12 +61,13 @@ def contrastive(model: Model, config: Config, sources: int) -> Objective:
 
     def sums(params: Any, batch: Batch, drawn: None) -> Sums:
         made = model.apply(params, batch)
-        losses_ZC = contrast.losses(
-            made.images_ZCY, made.texts_ZCY, made.valid_ZC, made.scale, made.bias,
-            settings.loss, settings.block, sharding.SLOTS,
-        )  # fmt: skip
-        source_ZC = _source_of_slots(batch, image_tokens)
-        return _by_source(losses_ZC, made.valid_ZC, source_ZC, sources)
+        with jax.named_scope(scopes.LOSS):
+            losses_ZC = contrast.losses(
+                made.images_ZCY, made.texts_ZCY, made.valid_ZC, made.scale, made.bias,
+                settings.loss, settings.block, sharding.SLOTS,
+            )  # fmt: skip
+            source_ZC = _source_of_slots(batch, image_tokens)
+            return _by_source(losses_ZC, made.valid_ZC, source_ZC, sources)
 
     return Objective(_nothing, things, sums)
 
@@ -86,13 +87,14 @@ def aim(model: Model, config: Config, sources: int) -> Objective:
 
     def sums(params: Any, batch: Batch, prefix_ZC: Array) -> Sums:
         made = model.apply(params, batch, prefix_ZC)
-        pixels_ZChwc = jnp.asarray(batch.pixels_ZChwc)
-        target_ZCPp = vit.patchify(pixels_ZChwc, config.model.vit, "float32")
-        errors_ZCP = next_patch.squared_errors(made.pixels_ZCPp, target_ZCPp)
-        real_ZC = jnp.asarray(batch.real_ZC)
-        counts_ZCP = next_patch.predicted(prefix_ZC, real_ZC, patches)
-        source_ZC = _source_of_slots(batch, _image_tokens(config))
-        return _by_source(errors_ZCP, counts_ZCP, source_ZC[..., None], sources)
+        with jax.named_scope(scopes.LOSS):
+            pixels_ZChwc = jnp.asarray(batch.pixels_ZChwc)
+            target_ZCPp = vit.patchify(pixels_ZChwc, config.model.vit, "float32")
+            errors_ZCP = next_patch.squared_errors(made.pixels_ZCPp, target_ZCPp)
+            real_ZC = jnp.asarray(batch.real_ZC)
+            counts_ZCP = next_patch.predicted(prefix_ZC, real_ZC, patches)
+            source_ZC = _source_of_slots(batch, _image_tokens(config))
+            return _by_source(errors_ZCP, counts_ZCP, source_ZC[..., None], sources)
 
     return Objective(draw, things, sums)
 
@@ -115,16 +117,18 @@ def token_losses(
 ) -> tuple[TokenLoss, RouterSums | None]:
     """The loss of every position, counted or not, and what the routers did."""
     outputs = model.apply(params, batch)
-    losses = cross_entropy.chunked(
-        outputs.hidden_ZRTD,
-        outputs.unembed_DV,
-        jnp.asarray(batch.targets_ZRT),
-        config.model.loss_chunk,
-        config.model.decoder.logit_softcap,
-    )
+    with jax.named_scope(scopes.LOSS):
+        losses = cross_entropy.chunked(
+            outputs.hidden_ZRTD,
+            outputs.unembed_DV,
+            jnp.asarray(batch.targets_ZRT),
+            config.model.loss_chunk,
+            config.model.decoder.logit_softcap,
+        )
     return losses, outputs.router
 
 
+@jax.named_scope(scopes.LOSS)
 def add_up(losses: TokenLoss, batch: Batch, sources: int) -> Sums:
     """Sums over the positions that count, by their source."""
     mask_ZRT = jnp.asarray(batch.loss_mask_ZRT)

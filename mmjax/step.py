@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int32, PRNGKeyArray, Scalar
 
-from mmjax import objectives, optim, sharding
+from mmjax import objectives, optim, scopes, sharding
 from mmjax.batch import PAD_SEGMENT, Batch
 from mmjax.config import Config
 from mmjax.models.vlm import Model
@@ -103,18 +103,20 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
         trainable, frozen = optim.partition(state.params, config.optim.frozen)
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             grads, sums = gradients(trainable, frozen, batch, state.step)
-        updates, opt_state = update(grads, state.opt_state, trainable)
-        params = optim.merge(optax.apply_updates(trainable, updates), frozen)  # pyright: ignore[reportArgumentType]
-        metrics = {
-            "loss_sum_by_source": sums.loss_S,
-            "loss_tokens_by_source": sums.tokens_S,
-            "z_loss_sum": sums.z_loss,
-            "grad_norm": optax.global_norm(grads),
-            "param_norm": optax.global_norm(params),
-            "learning_rate": rate(state.step),
-            **_counts(batch),
-            **_of_routers(sums.router),
-        }
+        with jax.named_scope(scopes.OPTIMIZER):
+            updates, opt_state = update(grads, state.opt_state, trainable)
+            params = optim.merge(optax.apply_updates(trainable, updates), frozen)  # pyright: ignore[reportArgumentType]
+        with jax.named_scope(scopes.METRICS):
+            metrics = {
+                "loss_sum_by_source": sums.loss_S,
+                "loss_tokens_by_source": sums.tokens_S,
+                "z_loss_sum": sums.z_loss,
+                "grad_norm": optax.global_norm(grads),
+                "param_norm": optax.global_norm(params),
+                "learning_rate": rate(state.step),
+                **_counts(batch),
+                **_of_routers(sums.router),
+            }
         return State(state.step + 1, params, opt_state), metrics
 
     return jax.jit(

@@ -19,6 +19,8 @@ from mmjax import (
     cli,
     dry_run,
     metrics,
+    out_of_memory,
+    profiling,
     resuming,
     run_eval,
     run_setup,
@@ -32,6 +34,7 @@ from mmjax.feed import Feed
 from mmjax.journal import Journal
 from mmjax.live_mixture import LiveMixture
 from mmjax.metrics import Screen
+from mmjax.profiling import Trace
 from mmjax.resuming import Start
 from mmjax.run_eval import Evaluation
 from mmjax.run_setup import Run
@@ -50,6 +53,7 @@ class Parts(NamedTuple):
     journal: Journal
     evaluation: Evaluation
     stop: Stop
+    trace: Trace
     # Seconds that the run has taken, earlier starts included.
     clock: Callable[[], float]
 
@@ -58,13 +62,16 @@ def main(launch: cli.Launch) -> None:
     if launch.dry_run:
         dry_run.show(launch.config)
     else:
-        train(launch.config, launch.workdir)
+        train(launch.config, launch.workdir, launch.profile)
 
 
-def train(config: Config, workdir: pathlib.Path) -> None:
+def train(
+    config: Config, workdir: pathlib.Path, profile: range = profiling.NONE
+) -> None:
     """Runs or resumes the training of a config to its end, evaluation and report.
 
-    Raises ValueError for what is wrong with config, data or checkpoints.
+    Steps in `profile`, by how many are done before them, are traced. Raises ValueError
+    for what is wrong with config, data or checkpoints.
     """
     began = time.monotonic()
     stop = Stop(config.max_hours, config.log.every)
@@ -76,12 +83,17 @@ def train(config: Config, workdir: pathlib.Path) -> None:
         config = schedule.merged(config, past.changes)
         validation.validate(config)
         run = run_setup.set_up(config, workdir, past.known)
-        start = resuming.start(run, checkpoints, past.changes, screen.say)
+        with out_of_memory.explained(run, "making or restoring the state"):
+            start = resuming.start(run, checkpoints, past.changes, screen.say)
         mixture = LiveMixture(workdir, past.changes, past.handled, screen.say)
         if start.step < config.steps:
             run = mixture.take_up(run, mixture.waiting(), start.step, compiled=False)
         run_setup.write_config(run)
         screen.say(run_setup.headline(run))
+        trace = Trace(profile, workdir, screen.say)
+        stack.callback(trace.end)
+        if profile and profile.stop <= start.step:
+            screen.say(f"profile: step {profile.stop} is done already, no trace")
         parts = Parts(
             run,
             mixture,
@@ -89,6 +101,7 @@ def train(config: Config, workdir: pathlib.Path) -> None:
             _journal(run, start, screen, stack),
             run_eval.open(run, screen.say),
             stop,
+            trace,
             lambda: start.seconds + time.monotonic() - began,
         )
         with stop.listening():
@@ -99,7 +112,9 @@ def train(config: Config, workdir: pathlib.Path) -> None:
                 "is saved, the same command goes on from it"
             )
         else:
-            run_eval.finish(parts.evaluation, state.params, parts.journal, parts.clock)
+            with out_of_memory.explained(parts.run, "evaluating at the end"):
+                evaluation, journal = parts.evaluation, parts.journal
+                run_eval.finish(evaluation, state.params, journal, parts.clock)
 
 
 def loop(parts: Parts, start: Start) -> tuple[Parts, State, int, str]:
@@ -113,15 +128,19 @@ def loop(parts: Parts, start: Start) -> tuple[Parts, State, int, str]:
     if done == steps:
         return parts, state, done, stopped
     in_flight: collections.deque[Any] = collections.deque()
-    feed = run.train.feed(done, steps)
+    train_step, feed = None, run.train.feed(done, steps)
     try:
         train_step = compile_step(run, journal.say)
         journal.start_clock()
         while done < steps and not stopped:
-            with jax.transfer_guard("disallow"):
+            if parts.trace.begins(done):
+                switch_trace(parts, done)
+            with parts.trace.step(done), jax.transfer_guard("disallow"):
                 state = advance(parts, train_step, feed, in_flight, state, done)
                 done += 1
                 stopped = parts.stop.reason(done)
+            if parts.trace.ends(done):
+                switch_trace(parts, done)
             if stopped or done == steps or done % run.config.checkpoint.every == 0:
                 save(parts, state, done)
             if not stopped:
@@ -130,6 +149,12 @@ def loop(parts: Parts, start: Start) -> tuple[Parts, State, int, str]:
                 if changed:
                     feed.close()
                     feed = parts.run.train.feed(done, steps)
+    except jax.errors.JaxRuntimeError as error:
+        doing = "compiling the step"
+        if train_step is not None:
+            doing = f"in step {done + 1} or the one before"
+        out_of_memory.explain(error, run, doing, train_step)
+        raise
     finally:
         feed.close()
     return parts, state, done, "" if done == steps else stopped
@@ -168,6 +193,16 @@ def compile_step(run: Run, say: Callable[[str], None]) -> Any:
     return compiled
 
 
+def switch_trace(parts: Parts, done: int) -> None:
+    """Begins or ends the trace, between whole steps: the devices are waited for."""
+    parts.journal.flush()
+    if parts.trace.begins(done):
+        parts.trace.begin(done)
+    else:
+        parts.trace.end()
+    parts.journal.start_clock()
+
+
 def save(parts: Parts, state: State, done: int) -> None:
     """Saves a checkpoint; what the journal holds is checked and written before."""
     parts.journal.flush()
@@ -183,7 +218,8 @@ def evaluate_if_due(parts: Parts, state: State, done: int) -> None:
     if not every or done == 0 or done % every or done == steps:
         return
     parts.journal.flush()
-    found = run_eval.losses(parts.evaluation, state.params)
+    with out_of_memory.explained(parts.run, "measuring held-out losses"):
+        found = run_eval.losses(parts.evaluation, state.params)
     parts.journal.write(done, run_eval.record(found))
     parts.journal.say(f"step {done}: held-out loss {run_eval.line(found)}")
     parts.journal.start_clock()

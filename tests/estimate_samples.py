@@ -4,7 +4,8 @@ import copy
 
 from configs import mm1_3b
 from mmjax import config as config_lib
-from mmjax.estimate import hlo, prediction, replay, topologies, workload
+from mmjax import hlo
+from mmjax.estimate import prediction, replay, topologies, workload
 from mmjax.flops import Work
 
 CYCLE = 0.92 / 1.75e9  # seconds of v5p, calibrated

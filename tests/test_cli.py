@@ -43,6 +43,7 @@ def test_overrides_reach_numbers_tuples_and_fields_inside_tuples(tmp_path):
         "--noconfig.log.tensorboard",
         "--config.optim.frozen=vit",
         "--config.optim.frozen=connector",
+        "--profile_steps=100:105",
     )
     assert launch.config.steps == 5000
     assert launch.config.optim.peak_lr == 1.0
@@ -51,6 +52,7 @@ def test_overrides_reach_numbers_tuples_and_fields_inside_tuples(tmp_path):
     assert launch.config.optim.frozen == ("vit", "connector")
     assert not launch.config.log.tensorboard
     assert launch.workdir == tmp_path
+    assert launch.profile == range(100, 105)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,8 @@ def test_overrides_reach_numbers_tuples_and_fields_inside_tuples(tmp_path):
         ("--config.model.vit.heads=7", "model.vit.heads=7: must divide"),
         ("--config.mesh.data=3", "mesh.data=3: must divide pool groups of a "
          "microbatch=32"),
+        ("--profile_steps=100", "--profile_steps=100: must be START:STOP"),
+        ("--profile_steps=4999:5001", "and STOP at most steps=5000"),
         ("--wrkdir=x", "Did you mean: workdir"),
         ("stray", "'stray': not a flag"),
     ],

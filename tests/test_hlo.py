@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmjax.estimate import hlo
-from mmjax.estimate.hlo import Shape
+from mmjax import hlo
+from mmjax.hlo import Shape
 
 TEXT = """HloModule jit_step, is_scheduled=true
 

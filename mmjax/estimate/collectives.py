@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.estimate import hlo
-from mmjax.estimate.hlo import Computation, Instruction, Module
+from mmjax import hlo
 from mmjax.estimate.topologies import Generation
+from mmjax.hlo import Computation, Instruction, Module
 
 EFFICIENCY = 0.90  # of a link's bandwidth
 LATENCY = 2e-6  # seconds of each collective

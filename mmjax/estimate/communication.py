@@ -2,12 +2,12 @@
 
 import math
 
-from mmjax.estimate import hlo
+from mmjax import hlo
 from mmjax.estimate.collectives import Found, Transfer
-from mmjax.estimate.hlo import Computation, Instruction, Module, Shape
 from mmjax.estimate.timeline import Event, Label
 from mmjax.estimate.walk import MATMUL_EFFICIENCY, Walk
 from mmjax.estimate.walk import label as label_of
+from mmjax.hlo import Computation, Instruction, Module, Shape
 
 
 def collective(

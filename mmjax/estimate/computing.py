@@ -2,10 +2,11 @@
 
 import re
 
-from mmjax.estimate import communication, hlo, kernels, products
-from mmjax.estimate.hlo import Computation, Instruction
+from mmjax import hlo
+from mmjax.estimate import communication, kernels, products
 from mmjax.estimate.walk import MATMUL_EFFICIENCY, Walk
 from mmjax.estimate.walk import label as label_of
+from mmjax.hlo import Computation, Instruction
 
 KERNEL_EFFICIENCY = 0.50  # share of peak, of kernels that aren't attention
 NOTHING_BELOW = 1 << 16  # bytes: without an estimate, moving fewer is free

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mmjax import scopes
 from mmjax.estimate import parts
 from mmjax.estimate.replay import Replay
 from mmjax.estimate.timeline import CORE, Event, Repeat
@@ -112,7 +113,7 @@ def _title(events: Sequence[Event]) -> str:
     for event in events:
         part = parts.component(event.scope).part
         if event.engine == CORE and part != "other":
-            direction = parts.direction(event.scope).replace("again", "backward")
+            direction = scopes.direction(event.scope).replace("again", "backward")
             spent[f"{part} {direction}"] += event.seconds * event.times
     return max(spent, key=lambda name: spent[name], default="a loop")
 

@@ -6,12 +6,11 @@ import sys
 import time
 from typing import NamedTuple
 
-from mmjax import validation
+from mmjax import hlo, shortage, validation
 from mmjax.config import Config
 from mmjax.estimate import (
     compiler_flags,
     compiling,
-    hlo,
     memory,
     prediction,
     replay,
@@ -71,7 +70,7 @@ def estimate(config: Config, topology: Topology, asked: Ask) -> Prediction:
 def _refusal(compiled: compiling.Compiled, topology: Topology) -> str:
     """One line for what the compiler couldn't do."""
     message = compiled.result["error"]
-    lacking = memory.shortage(message)
+    lacking = shortage.lack(message)
     if lacking is None:
         return f"the compiler refuses: {' '.join(message.split())}"
     pieces = memory.largest(compiled.report, 1)

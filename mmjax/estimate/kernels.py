@@ -4,9 +4,9 @@ import math
 import re
 from typing import NamedTuple
 
-from mmjax.estimate import hlo
-from mmjax.estimate.hlo import Instruction, Module
+from mmjax import hlo
 from mmjax.estimate.topologies import WIDE_HEADS, Generation
+from mmjax.hlo import Instruction, Module
 
 _NAMES = re.compile(r"splash|flash|attention|mha|mqa", re.IGNORECASE)
 _SMALLEST = 64  # of the last two dimensions of queries, keys and values

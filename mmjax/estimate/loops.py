@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mmjax.estimate import hlo
-from mmjax.estimate.hlo import Computation, Instruction, Module
+from mmjax import hlo
+from mmjax.hlo import Computation, Instruction, Module
 
 # Instructions that hand on a counter as it is.
 _SAME = ("copy", "bitcast", "convert", "copy-start", "copy-done")

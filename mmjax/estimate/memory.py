@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from mmjax import shortage
 from mmjax.estimate.topologies import GIB, Generation
+from mmjax.shortage import Lack, Piece
 
 
 class Memory(NamedTuple):
@@ -35,60 +37,34 @@ def of_step(result: Mapping[str, Any]) -> Memory:
     )
 
 
-class Allocation(NamedTuple):
-    """One piece of memory, which several arrays may use one after the other."""
-
-    size: float  # bytes
-    arrays: str  # their types, as the compiler writes them
-
-
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
-_SHORT = (  # as one version of the compiler says it, and as another does
-    r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)",
-    r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm",
-)
 _ROW = re.compile(
     r"^ *[\d.]+\w+\( *\d+%\); +([\d.]+)([KMGT]?)i?B;[^;]*;[^;]*; (.*)$", re.MULTILINE
 )
 
 
-def largest(report: str, count: int) -> list[Allocation]:
+def largest(report: str, count: int) -> list[Piece]:
     """The largest temporaries of a step, from the compiler's report of memory use.
 
-    The report's first table is the pool of temporaries in HBM.
+    The report's first table is the pool of temporaries in HBM. Several arrays may use
+    a piece one after the other; its name are their types.
     """
     table = report.partition("Memory Space: default")[2].partition("\n\n")[0]
     found = [
-        Allocation(_bytes(row[1], row[2]), row[3].strip())
+        Piece(shortage.size(row[1], row[2]), row[3].strip())
         for row in _ROW.finditer(table)
     ]
     return sorted(found, key=lambda each: -each.size)[:count]
 
 
-def shortage(message: str) -> tuple[float, float] | None:
-    """(bytes needed, bytes there) where an error says that memory ran out."""
-    found = [re.search(pattern, message) for pattern in _SHORT]
-    match = next((each for each in found if each), None)
-    if match is None:
-        return None
-    return _bytes(match[1], match[2]), _bytes(match[3], match[4])
-
-
-def _bytes(number: str, unit: str) -> float:
-    return float(number) * _UNITS[unit]
-
-
-def told(
-    lacking: tuple[float, float], generation: Generation, pieces: list[Allocation]
-) -> str:
+def told(lacking: Lack, generation: Generation, pieces: list[Piece]) -> str:
     """One line: what is needed, of what, what is largest, and what may help."""
-    needed, there = lacking
+    there = generation.hbm_bytes if lacking.there is None else lacking.there
     text = (
-        f"out of memory: needs {needed / GIB:.1f} GiB, a {generation.name} device has "
-        f"{there / GIB:.1f} GiB to give"
+        f"out of memory: needs {lacking.asked / GIB:.1f} GiB, a {generation.name} "
+        f"device has {there / GIB:.1f} GiB to give"
     )
     if pieces:
-        text += f"; largest: {pieces[0].size / GIB:.1f} GiB for {pieces[0].arrays}"
+        text += f"; largest: {pieces[0].size / GIB:.1f} GiB for {pieces[0].name}"
     return text + (
         "; may help: more chips, a larger mesh.fsdp, optim.accumulate, fewer "
         "data.rows_per_batch, remat='full'"

@@ -7,7 +7,7 @@ import markupsafe
 
 import data_pipelines.inspect
 from data_pipelines.inspect import pages
-from mmjax import metrics
+from mmjax import metrics, scopes
 from mmjax.estimate import drawing, parts, prediction, text
 from mmjax.estimate.prediction import HEAVIEST, Prediction
 from mmjax.estimate.topologies import GIB
@@ -57,7 +57,7 @@ def render(found: Prediction, name: str) -> str:
         components=_components(found),
         heaviest=parts.heaviest(events, HEAVIEST),
         memory=found.memory._asdict(),
-        short=parts.short,
+        short=scopes.short,
         duration=text.duration,
         gib=lambda size: f"{size / GIB:.2f} GiB",
         percent=lambda share: f"{100 * share:.1f} %",

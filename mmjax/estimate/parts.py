@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from mmjax.estimate import hlo, timeline
+from mmjax import hlo, scopes
+from mmjax.estimate import timeline
 from mmjax.estimate.timeline import CORE, Event
 
 KINDS: Mapping[str, str] = {
@@ -21,6 +22,7 @@ KINDS: Mapping[str, str] = {
 }
 
 PARTS = ("vit", "second_vit", "connector", "decoder")
+AROUND = (scopes.LOSS, scopes.SPLICE)
 PROJECTIONS = ("query", "key", "value", "out", "norm_query", "norm_key")
 
 
@@ -56,11 +58,11 @@ def kind_of(event: Event) -> str:
 
 
 def by_component(events: Sequence[Event]) -> dict[Component, dict[str, float]]:
-    """Seconds by part of the model and by pass (see `direction`), longest first."""
+    """Seconds by part of the model and by pass (`scopes.direction`), longest first."""
     found: dict[Component, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for event in timeline.of_core(events):
         where = component(event.scope)
-        found[where][direction(event.scope)] += event.seconds * event.times
+        found[where][scopes.direction(event.scope)] += event.seconds * event.times
     ordered = sorted(found.items(), key=lambda item: -sum(item[1].values()))
     return {where: dict(passes) for where, passes in ordered}
 
@@ -70,10 +72,10 @@ def component(scope: str) -> Component:
 
     A fusion has the path of its last operation: neighbours may count to each other.
     """
-    names = re.split(r"[/.]", scope)
+    names = re.split(r"[/.()]", scope)
     part = next((name for name in names if name in PARTS), "")
     if not part:
-        return Component(_outside(scope), "")
+        return Component(_outside(scope, names), "")
     if "attention" in names:
         after = names[names.index("attention") + 1 :]
         inside = not any(name in PROJECTIONS for name in after)
@@ -88,34 +90,15 @@ def component(scope: str) -> Component:
     return Component(part, "embed" if "embed" in scope else "rest")
 
 
-def _outside(scope: str) -> str:
+def _outside(scope: str, names: Sequence[str]) -> str:
+    part = next((name for name in names if name in AROUND), "")
+    if part:
+        return part
     if "jvp()" in scope:
-        return "loss"
-    if "VLM" in scope:
-        return "splice"
+        return scopes.LOSS
+    if "VLM" in names:
+        return scopes.SPLICE
     return "update" if scope.startswith("jit(") else "other"
-
-
-def direction(scope: str) -> str:
-    """The pass of an operation: forward, again (recomputed), backward or update."""
-    if "rematted_computation" in scope:
-        return "again"
-    if "transpose(" in scope:
-        return "backward"
-    return "forward" if "jvp(" in scope else "update"
-
-
-_MACHINERY = {"while", "body", "closed_call", "checkpoint", "rematted_computation"}
-
-
-def short(scope: str) -> str:
-    """A path of modules for people: the pass, then names without jax's machinery."""
-    names = [
-        name
-        for name in scope.split("/")
-        if name not in _MACHINERY and not re.fullmatch(r"[\w(]*\((\w*)\)+", name)
-    ]
-    return f"{direction(scope)}: {'/'.join(names)}"
 
 
 def heaviest(events: Sequence[Event], count: int) -> list[Operation]:

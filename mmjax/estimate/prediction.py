@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from mmjax import flops
 from mmjax.config import Config
 from mmjax.estimate import memory, parts
-from mmjax.estimate.memory import Allocation, Memory
+from mmjax.estimate.memory import Memory
 from mmjax.estimate.replay import Replay
 from mmjax.estimate.topologies import Topology
 from mmjax.estimate.workload import Workload
+from mmjax.shortage import Piece
 
 HEAVIEST = 12  # operations that are named
 
@@ -24,7 +25,7 @@ class Prediction(NamedTuple):
     attention: str  # the backends that the model's parts take
     model_flops: dict[str, float]  # of a step, by component of mmjax.flops
     memory: Memory  # of one device
-    largest: list[Allocation]
+    largest: list[Piece]
     replay: Replay
     steps: int
     price_per_chip_hour: float  # 0: not known

@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mmjax.estimate import communication, computing, hlo, loops
+from mmjax import hlo
+from mmjax.estimate import communication, computing, loops
 from mmjax.estimate import walk as walks
-from mmjax.estimate.hlo import Computation, Instruction, Module
 from mmjax.estimate.timeline import Event, Repeat
 from mmjax.estimate.topologies import Generation
 from mmjax.estimate.walk import Walk
+from mmjax.hlo import Computation, Instruction, Module
 
 FREE = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all",

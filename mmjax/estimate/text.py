@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mmjax import dry_run, metrics
+from mmjax import dry_run, metrics, scopes
 from mmjax.estimate import parts
 from mmjax.estimate.prediction import HEAVIEST, Prediction, components
 from mmjax.estimate.topologies import GIB
@@ -69,7 +69,7 @@ def _memory(found: Prediction) -> Iterator[str]:
     width = max(len(name) for name, _ in rows)
     yield from (f"  {name:{width}}  {size}" for name, size in rows)
     yield from (
-        f"  of temporaries: {_gib(each.size)} for {each.arrays}"
+        f"  of temporaries: {_gib(each.size)} for {each.name}"
         for each in found.largest[:3]
     )
 
@@ -117,5 +117,5 @@ def _heaviest(found: Prediction) -> Iterator[str]:
         speed = f", {each.flops / (each.seconds * peak):.0%} of peak"
         yield (
             f"  {1000 * each.seconds:8.1f} ms {each.seconds / found.seconds:6.1%}  "
-            f"{each.kind}{speed if each.flops else ''}: {parts.short(each.scope)}"
+            f"{each.kind}{speed if each.flops else ''}: {scopes.short(each.scope)}"
         )

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from mmjax.estimate import hlo
-from mmjax.estimate.hlo import Computation, Instruction, Module
+from mmjax import hlo
+from mmjax.hlo import Computation, Instruction, Module
 
 _SLICES = ("dynamic-slice", "slice")
 _PARTIAL = (*_SLICES, "dynamic-update-slice")

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from mmjax.estimate import collectives, hlo, kernels, products, traffic
+from mmjax import hlo
+from mmjax.estimate import collectives, kernels, products, traffic
 from mmjax.estimate.collectives import Found, Transfer
-from mmjax.estimate.hlo import Computation, Instruction, Module
 from mmjax.estimate.timeline import Label, Timeline
 from mmjax.estimate.topologies import Generation
+from mmjax.hlo import Computation, Instruction, Module
 
 HBM_EFFICIENCY = 0.75  # share of the bandwidth where there is no estimate
 MATMUL_EFFICIENCY = 0.80  # likewise, share of peak

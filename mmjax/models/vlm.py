@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mmjax import config
+from mmjax import config, scopes
 from mmjax.batch import NO_TEXT, Batch
 from mmjax.models import aim, connectors, cross_attention, decoder, layers, towers, vit
 from mmjax.models.cross_attention import Seen
@@ -82,7 +82,8 @@ def enter(
         seen = cross_attention.look(model, images_ZCQD, batch)
     else:
         newline_D = connector.newline_D if model.preprocessing.newline else None
-        x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, batch.images_ZRT, newline_D)
+        with jax.named_scope(scopes.SPLICE):
+            x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, batch.images_ZRT, newline_D)
     return layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None), seen
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mmjax.estimate import collectives, hlo, topologies
+from mmjax import hlo
+from mmjax.estimate import collectives, topologies
 
 V5P = topologies.GENERATIONS["v5p"]
 LINK = 90e9 * 0.9  # bytes/s

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mmjax.estimate import hlo, kernels, topologies
+from mmjax import hlo
+from mmjax.estimate import kernels, topologies
 
 
 def call(name, operands, attributes="", scope="jit(step)/attention/pallas_call"):

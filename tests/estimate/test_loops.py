@@ -4,7 +4,8 @@ import textwrap
 
 import pytest
 
-from mmjax.estimate import hlo, loops
+from mmjax import hlo
+from mmjax.estimate import loops
 
 
 def trips(condition, body, start="0", attributes="", more=""):

@@ -9,7 +9,8 @@ import sys
 import estimate_programs
 import pytest
 
-from mmjax.estimate import compiling, hlo, parts, replay, topologies
+from mmjax import hlo
+from mmjax.estimate import compiling, parts, replay, topologies
 
 pytestmark = pytest.mark.extra
 CHIPS = ["v5e:2x2", "v5p:2x2x1", "v6e:2x2"]

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from mmjax.estimate import hlo, products
+from mmjax import hlo
+from mmjax.estimate import products
 
 
 def flops(lhs, rhs, out, labels, window=""):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mmjax.estimate import hlo, replay, timeline, topologies
+from mmjax import hlo
+from mmjax.estimate import replay, timeline, topologies
 
 V5P = topologies.GENERATIONS["v5p"]
 CYCLE = 0.92 / 1.75e9  # seconds
