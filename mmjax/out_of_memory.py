@@ -138,9 +138,10 @@ def of_step(compiled: jax.stages.Compiled) -> list[Piece]:
             if name in fused or each.opcode in _PASSED_ON or len(each.shapes) != 1:
                 continue
             array, scope = each.type.partition("{")[0], _scope(module, each)
-            what = f"{array} ({scopes.short(scope) if scope else each.name})"
+            what = f"{array} ({scopes.short(scope)})" if scope else array
             found.setdefault((array, what), Piece(hlo.size(each.shapes), what))
-    return _first(found.values())
+    # Of equal ones those first that have a place, which some library calls lack.
+    return _first(sorted(found.values(), key=lambda piece: piece.name.endswith("]")))
 
 
 def _scope(module: hlo.Module, instruction: hlo.Instruction) -> str:

@@ -78,7 +78,7 @@ def test_a_step_that_asks_for_too_much_ends_the_run_with_what_is_known(failed):
         state,
     )
     assert re.search(
-        r"step writes: 256.00 TiB f32\[\d[\d,]*\] \((forward|backward): "
+        r"that the step writes: 256.00 TiB f32\[\d[\d,]*\] \((forward|backward): "
         r"decoder/blocks/attention/",
         written,
     )
