@@ -103,7 +103,8 @@ def _kernel(
         v_layout=layout,
     )
     hidden = masks.MultiHeadMask([_mask(masks, tokens, mask) for _ in range(heads)])
-    with jax.ensure_compile_time_eval():
+    # Not within the caller's traces, of scans and of gradients, which would hold these.
+    with jax.core.eval_context():
         kernel = kernels.make_splash_mha(
             hidden,
             block_sizes=sizes,
@@ -113,7 +114,7 @@ def _kernel(
             residual_checkpoint_name=RESIDUALS,
             interpret=interpret,
         )
-    return jax.tree.map(np.asarray, kernel)
+        return jax.tree.map(np.asarray, kernel)
 
 
 def _fit(block: int, tokens: int) -> int:
