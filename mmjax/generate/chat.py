@@ -73,7 +73,7 @@ def _turn(answerer, manner: Manner, turns, line: str, write) -> list:
 def typed(line: str, template: str) -> tuple[Segment, ...]:
     """The texts and images of a line; ValueError for an image that can't be read."""
     found = list(_IMAGE.finditer(line))
-    images = [parts.image(match[1] or match[2]) for match in found]
+    images = [answering.image(match[1] or match[2]) for match in found]
     pieces, start = [], 0
     for match in found:
         pieces.append(line[start : match.start()])

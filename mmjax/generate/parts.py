@@ -1,24 +1,10 @@
 """Prompts as records hold them: texts and images in reading order."""
 
-import pathlib
 from collections.abc import Sequence
 
-from data_pipelines.prepare import photos
 from data_pipelines.records import Image, Segment, Text
 
 MARK = "<image>"  # where an image stands in the text of a prompt
-
-
-def image(path: str | pathlib.Path) -> Image:
-    """The image of a file; ValueError where there is none that can be read."""
-    try:
-        data = pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"image {path}: {error.strerror}") from error
-    try:
-        return Image(data, *photos.size(data))
-    except Exception as error:
-        raise ValueError(f"image {path}: can't be decoded") from error
 
 
 def woven(text: str, images: Sequence[Image]) -> tuple[Segment, ...]:
