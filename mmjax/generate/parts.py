@@ -7,6 +7,7 @@ from data_pipelines.prepare import photos
 from data_pipelines.records import Image, Segment, Text
 
 MARK = "<image>"  # where an image stands in the text of a prompt
+SLOT = "{text}"  # where what is asked stands in a template
 
 
 def image(path: str | pathlib.Path) -> Image:
@@ -15,10 +16,15 @@ def image(path: str | pathlib.Path) -> Image:
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"image {path}: {error.strerror}") from error
+    return opened(data, f"image {path}")
+
+
+def opened(data: bytes, name: str) -> Image:
+    """The image of a file's bytes, upright; ValueError where it can't be read."""
     try:
-        return Image(data, *photos.size(data))
+        return photos.upright(data)
     except Exception as error:
-        raise ValueError(f"image {path}: can't be decoded") from error
+        raise ValueError(f"{name}: can't be decoded") from error
 
 
 def woven(text: str, images: Sequence[Image]) -> tuple[Segment, ...]:
@@ -41,3 +47,16 @@ def woven(text: str, images: Sequence[Image]) -> tuple[Segment, ...]:
         if piece:
             parts.append(Text(piece))
     return tuple(parts)
+
+
+def filled(template: str, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """A template with texts and images in its slot; texts that touch become one."""
+    before, _, after = template.partition(SLOT)
+    joined: list[Segment] = []
+    for segment in (Text(before), *segments, Text(after)):
+        last = joined[-1] if joined else None
+        if isinstance(segment, Text) and isinstance(last, Text):
+            joined[-1] = Text(last.text + segment.text)
+        else:
+            joined.append(segment)
+    return tuple(s for s in joined if isinstance(s, Image) or s.text)
