@@ -4,7 +4,7 @@ import json
 import secrets
 from typing import Any, NamedTuple
 
-from data_pipelines.records import Image
+from data_pipelines.records import Image, Text
 from mmjax import answering
 from mmjax.answering import Answerer, Request
 from mmjax.generate.chat import Manner
@@ -30,6 +30,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "store": (False,),
 }
 STOPS, STOP_LENGTH = 4, 256  # stop strings, and letters of each
+LETTERS = 64  # of a token: no text has so many on average, so it is too long
 LARGEST = 1e30  # no temperature reaches it; what isn't a number isn't below it, either
 
 
@@ -156,6 +157,11 @@ def _fitted(
     Where the client doesn't say how many, it is what there is room for.
     """
     answerer, most = rules.answerer, rules.manner.wanted.new_tokens
+    row_tokens = answerer.config.data.row_tokens
+    letters = sum(len(s.text) for s in request.parts if isinstance(s, Text))
+    if letters > LETTERS * row_tokens:  # not even counted: that would take long
+        rule = f"the prompt's {letters} characters: a row has {row_tokens} tokens"
+        raise Problem(400, rule, "messages", "context_length_exceeded")
     named = [n for n in ("max_completion_tokens", "max_tokens") if n in fields]
     asked = {_number(fields, name, most) for name in named}
     if len(asked) > 1:
@@ -165,8 +171,9 @@ def _fitted(
         used = answering.check(answerer.config, answerer.tokenizer, least)
     except ValueError as error:
         raise _unanswerable(error, named[0] if named else None) from None
-    room = answerer.config.data.row_tokens - used
-    return (least if named else least._replace(new_tokens=min(most, room))), used
+    if not named:
+        least = least._replace(new_tokens=min(most, row_tokens - used))
+    return least, used
 
 
 def _unanswerable(error: ValueError, name: str | None) -> Problem:

@@ -1,9 +1,6 @@
 """What tests of the server share: one model, compiled once for all of them."""
 
 import pytest
-
-pytest.importorskip("starlette", reason="needs the extra `serve`")
-
 import serving
 import synthetic
 import talking

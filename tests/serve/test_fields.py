@@ -96,6 +96,13 @@ def test_what_is_not_supported_is_refused_by_name(rules, change, param, message)
     assert "\n" not in caught.value.message
 
 
+def test_a_text_that_no_row_can_hold_is_not_even_tokenized(rules, monkeypatch):
+    monkeypatch.setattr("mmjax.answering.check", lambda *_: pytest.fail("tokenized"))
+    with pytest.raises(Problem, match="4100 characters: a row has 64 tokens") as caught:
+        read(rules, "a" * 4097)  # and the template's
+    assert caught.value.code == "context_length_exceeded"
+
+
 def test_requests_without_a_seed_get_one_by_chance(rules):
     assert len({read(rules).request.seed for _ in range(4)}) > 1
 
