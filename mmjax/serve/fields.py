@@ -55,7 +55,7 @@ class Rules(NamedTuple):
 def read(rules: Rules, body: bytes) -> Asked:
     """The request of a body, complete and checked; raises Problem."""
     fields = _object(body)
-    options = fields.get("stream_options") or {}
+    options = fields.get("stream_options", {})
     if not isinstance(options, dict) or not set(options) <= {"include_usage"}:
         raise bad("stream_options", "must be an object with include_usage")
     request = Request(
@@ -126,10 +126,10 @@ def _number(fields: dict[str, Any], name: str, otherwise: Any) -> Any:
 
 
 def _flag(fields: dict[str, Any], name: str, param: str) -> bool:
-    value = fields.get(name) or False
-    if not isinstance(value, bool):
+    value = fields.get(name)
+    if not isinstance(value, bool | None):
         raise bad(param, "must be true or false")
-    return value
+    return bool(value)
 
 
 def _stop(value: Any) -> tuple[str, ...]:
@@ -179,8 +179,6 @@ def _fitted(
 def _unanswerable(error: ValueError, name: str | None) -> Problem:
     """What `answering.check` says, in the client's words."""
     text = str(error)
-    if isinstance(error, UnicodeError):
-        return bad("messages", "holds half a character (a lone surrogate)")
     if text.startswith("the prompt's"):
         return Problem(400, text, "messages", "context_length_exceeded")
     param = text.partition("=")[0]

@@ -53,7 +53,7 @@ def _role(message: Any, param: str) -> str:
 def _content(content: Any, param: str, picture: Picture) -> Sequence[Segment]:
     """The texts and images of a message; texts are empty at worst."""
     if isinstance(content, str):
-        return [Text(content)]
+        return [_text(content, param)]
     if not isinstance(content, list):
         raise bad(param, "must be a string, or a list of parts")
     return [_part(part, f"{param}[{i}]", picture) for i, part in enumerate(content)]
@@ -62,9 +62,7 @@ def _content(content: Any, param: str, picture: Picture) -> Sequence[Segment]:
 def _part(part: Any, param: str, picture: Picture) -> Segment:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text" and set(part) == {"type", "text"}:
-        if not isinstance(part["text"], str):
-            raise bad(f"{param}.text", "must be a string")
-        return Text(part["text"])
+        return _text(part["text"], f"{param}.text")
     if kind == "image_url" and set(part) == {"type", "image_url"}:
         told = part["image_url"]
         if not isinstance(told, dict) or not set(told) <= {"url", "detail"}:
@@ -75,3 +73,14 @@ def _part(part: Any, param: str, picture: Picture) -> Segment:
             raise bad(f"{param}.image_url.url", "must be a string")
         return picture(told["url"], f"{param}.image_url.url")
     raise bad(param, "must be a part of type text (text) or image_url (image_url)")
+
+
+def _text(value: Any, param: str) -> Text:
+    """A text of whole characters: JSON may hold half of one."""
+    if not isinstance(value, str):
+        raise bad(param, "must be a string")
+    try:
+        value.encode("utf-8")
+    except UnicodeError:
+        raise bad(param, "holds half a character (a lone surrogate)") from None
+    return Text(value)

@@ -121,7 +121,7 @@ def test_what_is_wrong_is_told_in_openais_form(site):
         found = site.send("POST", CHAT, body)
         assert found.status == 400, body
         assert found.json["error"]["message"]
-    assert site.ask("\ud800").json["error"]["param"] == "messages"
+    assert site.ask("\ud800").json["error"]["param"] == "messages[0].content"
     assert site.ask("a", **{"\ud800": 1}).json["error"]["param"] == "\ud800"
     assert site.ask("a", model="gpt").json["error"]["code"] == "model_not_found"
     assert site.ask("a", model="tiny").status == 200

@@ -62,6 +62,7 @@ BAD = [
      "messages[0].content[0]", "part"),
     ([{"role": "user", "content": [{"type": "text", "text": 3}]}],
      "messages[0].content[0].text", "string"),
+    ([{"role": "user", "content": "a \ud83d"}], "messages[0].content", "half a char"),
     ([{"role": "user", "content": [{"type": "image_url", "image_url": "1"}]}],
      "messages[0].content[0].image_url", "object"),
     ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}],
