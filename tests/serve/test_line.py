@@ -1,5 +1,6 @@
 """Every request gets its own answer, whoever waits, leaves or fails beside it."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -10,8 +11,12 @@ import serving
 import talking
 from serving import Call, words
 
+from data_pipelines.records import Text
 from mmjax import answering
+from mmjax.answering import Request
 from mmjax.generation import speaker
+from mmjax.serve import app as app_lib
+from mmjax.serve.fields import Rules
 from mmjax.serve.limits import Limits
 
 WORDS = ("a red", "the dog", "a small cube", "near", "the blue ball lies", "and it")
@@ -243,11 +248,65 @@ def test_a_client_that_does_not_read_holds_up_nobody(answerer):
             assert site.ask("the dog").status == 200
 
 
+async def through(app, fields: dict, send) -> None:
+    """One chat through the application, by a client that stays."""
+    told = [{"type": "http.request", "body": json.dumps(fields).encode()}]
+
+    async def receive():
+        return told.pop() if told else await asyncio.Event().wait()
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "method": "POST", "path": serving.CHAT, "headers": [], "query_string": b"",
+    }  # fmt: skip
+    await app(scope, receive, send)
+
+
+def test_who_takes_no_more_gets_the_rest_in_one_piece_and_holds_up_nobody(
+    answerer, monkeypatch
+):
+    monkeypatch.setattr(speaker, "BLOCK", 1)
+    rules = Rules(answerer, "tiny", serving.MANNER, Limits())
+    slow, quick = [], []
+
+    async def both() -> None:
+        app, _ = app_lib.make(rules)
+        stuck, free = asyncio.Event(), asyncio.Event()
+
+        async def send_slowly(message) -> None:
+            slow.append(message.get("body", b""))
+            if b'"content": "' in slow[-1] and b'"role"' not in slow[-1]:
+                stuck.set()
+                await free.wait()
+
+        async def send(message) -> None:
+            quick.append(message)
+
+        fields = serving.asked("a red", stream=True, max_tokens=40)
+        async with app.router.lifespan_context(app):
+            first = asyncio.create_task(through(app, fields, send_slowly))
+            await stuck.wait()
+            await through(app, serving.asked("the dog"), send)  # in a later batch
+            assert not first.done()
+            free.set()
+            await first
+
+    asyncio.run(both())
+    assert quick[0]["status"] == 200
+    events = serving.events(b"".join(slow))
+    deltas = [event["choices"][0]["delta"] for event in events]
+    pieces = [delta["content"] for delta in deltas[1:] if delta]
+    assert len(pieces) == 2
+    expected = answering.answer(answerer, [Request((Text("a red so"),), 40)])[0]
+    assert "".join(pieces) == expected.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_at_the_end_the_running_batch_is_finished_and_what_waits_refused(
-    answerer, gate
+    answerer, gate, stream
 ):
     with serving.served(answerer) as site:
-        running = Call(site.ask, "a red")
+        running = Call(site.ask, "a red", stream=stream)
         serving.until(lambda: gate.batches)
         late = [Call(site.ask, "the dog", stream=s) for s in (False, True)]
         waiting(site, 2)
@@ -259,7 +318,8 @@ def test_at_the_end_the_running_batch_is_finished_and_what_waits_refused(
         assert site.send("GET", "/health").status == 503
         assert site.ask("near").status == 503
         gate.open()
-        assert running.result().text
+        body = running.result().body
+        assert serving.events(body) if stream else running.result().text
         serving.until(lambda: refuses(site.port))
 
 
