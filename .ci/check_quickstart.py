@@ -35,6 +35,10 @@ def problems(summary: dict) -> list[str]:
         )
     require(summary["pool_fill"] >= 0.90, f"pool fill {summary['pool_fill']:.1%}")
     require(summary["token_fill"] >= 0.95, f"token fill {summary['token_fill']:.1%}")
+    share = summary["final_seconds"] / summary["wall_seconds"]
+    require(share < 0.15, f"evaluation: {share:.0%} of the time, below 15 %")
+    shots = set.intersection(*map(set, summary["tasks"].values()))
+    require(shots == {"0", "4", "8"}, f"tasks asked with {sorted(shots)} shots")
     memory = summary["peak_memory_bytes"] / 2**30
     require(memory <= 4, f"peak memory {memory:.1f} GiB, at most 4")
     return found

@@ -61,6 +61,10 @@ def get_config() -> config_lib.Config:
         checkpoint=config_lib.Checkpoint(every=200, keep_last=2),
         log=config_lib.Log(every=10),
         evaluation=config_lib.Evaluation(
-            every=200, rows=32, questions="questions/heldout"
+            every=200,
+            rows=32,
+            questions="questions/heldout",
+            tasks=("questions",),
+            examples=24,
         ),
     )

@@ -1,5 +1,6 @@
 """Requests of texts and images, answered: batches are made, said and cut into texts."""
 
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from data_pipelines import materialize
+from data_pipelines.prepare import photos
 from data_pipelines.records import Image, Segment, Text
 from data_pipelines.tokenizer import Tokenizer
 from mmjax import config as config_lib
@@ -68,6 +70,23 @@ def ready(
     """The answerer of a model's parameters; `cache` as in `speaker.make`."""
     functions = speaker.make(config.model, mesh, cache)
     return Answerer(config, mesh, tokenizer, functions, functions.prepare(params))
+
+
+def image(content: str | pathlib.Path | bytes) -> Image:
+    """The image of a file, or of a file's content, upright as its camera says.
+
+    ValueError where there is none that can be read.
+    """
+    name = "image" if isinstance(content, bytes) else f"image {content}"
+    if not isinstance(content, bytes):
+        try:
+            content = pathlib.Path(content).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{name}: {error.strerror}") from error
+    try:
+        return photos.upright(content)
+    except Exception as error:
+        raise ValueError(f"{name}: can't be decoded") from error
 
 
 def check(config: Config, tokenizer: Tokenizer, request: Request) -> int:

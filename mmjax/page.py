@@ -150,12 +150,12 @@ def mixture_bars(
     return bars
 
 
-def data_uri(image: bytes) -> str:
-    """The image for an `<img>`, made smaller where it is large."""
+def data_uri(image: bytes, side: int = THUMBNAIL) -> str:
+    """The image for an `<img>`, made smaller where a side is longer than `side`."""
     with Image.open(io.BytesIO(image)) as opened:
         kind = "PNG" if max(opened.size) <= 128 else "JPEG"
         small = opened.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.thumbnail((side, side))
     out = io.BytesIO()
     small.save(out, kind, quality=88)
     text = base64.b64encode(out.getvalue()).decode("ascii")

@@ -3,6 +3,7 @@
 Keys of `summary.json`, stable; a figure that was not measured is null or absent:
 
     steps, wall_seconds, peak_memory_bytes, device
+    final_seconds              of wall_seconds, what is measured at the end took
     parameters                 {part: numbers}, with "total"
     loss, loss_by_source       of the last log interval; of objective "next_token" nats
                                a token, "contrastive" nats a pair, "aim" squared errors
@@ -18,6 +19,9 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
     retrieval                  null, or {pairs, baseline, image_to_text, text_to_image}
                                of held-out pairs with different texts: {k: share with
                                theirs among the k nearest}; baseline: 1 / pairs
+    tasks                      {task: {shots: {figure, value, low, high, examples,
+                               dropped}}}; shots: solved examples before each query;
+                               low, high: 95 % interval; dropped: shots without room
     probe                      {label: {images, accuracy, untrained, most_common}}, by a
                                linear probe of the encoder's mean features; untrained:
                                of a fresh encoder's
@@ -45,6 +49,7 @@ from mmjax.evals.heldout import SourceLoss
 from mmjax.evals.probe import Probe
 from mmjax.evals.questions import Score
 from mmjax.evals.retrieval import Recall
+from mmjax.evaluation.results import Result
 from mmjax.metrics import Record
 
 
@@ -72,9 +77,11 @@ class Results(NamedTuple):
     questions: Mapping[str, Score]
     samples: Sequence[Sample]
     wall_seconds: float
+    final_seconds: float  # of these, for what is measured at the end
     peak_memory_bytes: int
     retrieval: Recall | None = None
     probes: Mapping[str, Probe] = {}
+    tasks: Mapping[str, Mapping[int, Result]] = {}  # by name and solved examples
 
 
 def write(workdir: pathlib.Path, results: Results) -> None:
@@ -110,6 +117,7 @@ def summary(results: Results, records: Sequence[Mapping[str, Any]]) -> dict[str,
     return {
         "steps": results.steps,
         "wall_seconds": results.wall_seconds,
+        "final_seconds": results.final_seconds,
         "peak_memory_bytes": results.peak_memory_bytes,
         "device": results.device,
         "parameters": {**results.parameters, "total": total},
@@ -128,6 +136,7 @@ def summary(results: Results, records: Sequence[Mapping[str, Any]]) -> dict[str,
         },
         "objective": results.config.model.objective.kind,
         "retrieval": _retrieval(results.retrieval),
+        "tasks": {name: _shots(found) for name, found in results.tasks.items()},
         "probe": {label: probe._asdict() for label, probe in results.probes.items()},
         "mixture": configured_shares(results.config, results.steps),
         "mixture_unit": results.config.mixture.unit,
@@ -135,6 +144,17 @@ def summary(results: Results, records: Sequence[Mapping[str, Any]]) -> dict[str,
         "delivered": _delivered(results.delivered),
         "faults": {source: dict(found) for source, found in results.faults.items()},
     }
+
+
+def _shots(found: Mapping[int, Result]) -> dict[str, dict[str, Any]]:
+    """A task's main figure, by how many solved examples stood before a query."""
+    told = {}
+    for shots, result in found.items():
+        if figure := result.figures.get(result.main):
+            held = {key: _finite(value) for key, value in figure._asdict().items()}
+            counts = {"examples": result.examples, "dropped": result.dropped}
+            told[str(shots)] = {"figure": result.main, **held, **counts}
+    return told
 
 
 def _retrieval(found: Recall | None) -> dict[str, Any] | None:

@@ -20,13 +20,15 @@ from mmjax import (
     report,
     run_probe,
     run_setup,
+    run_tasks,
     step,
 )
 from mmjax import config as config_lib
-from mmjax.answering import Request
+from mmjax.answering import Answerer, Request
 from mmjax.config import Source
 from mmjax.evals import heldout, questions, retrieval
 from mmjax.evals.retrieval import Recall
+from mmjax.evaluation.jobs import Job
 from mmjax.journal import Journal
 from mmjax.report import Sample
 from mmjax.run_setup import Run, Stream
@@ -42,6 +44,7 @@ class Evaluation(NamedTuple):
     names: list[str]  # sources that have held-out documents
     held_out: Stream | None
     questions: Stream | None
+    tasks: Sequence[Job] = ()
 
 
 def open(run: Run, say: Callable[[str], None]) -> Evaluation:
@@ -72,6 +75,7 @@ def open(run: Run, say: Callable[[str], None]) -> Evaluation:
         [source.name for source in there],
         opened(folders, config.evaluation.rows) if folders else None,
         opened([asked], 0) if asked else None,
+        run_tasks.open(run),
     )
 
 
@@ -128,11 +132,22 @@ def answers(evaluation: Evaluation, params: Any) -> dict[str, questions.Score]:
     )
 
 
-def captions(evaluation: Evaluation, params: Any, count: int) -> list[Sample]:
+def answering_with(evaluation: Evaluation, params: Any) -> Answerer | None:
+    """What answers with the parameters, where the run's model makes text."""
+    run = evaluation.run
+    if not _answers(run):
+        return None
+    tokenizer = run.train.pipeline.tokenizer
+    return answering.ready(run.config, run.mesh, tokenizer, params)
+
+
+def captions(
+    evaluation: Evaluation, answerer: Answerer | None, count: int
+) -> list[Sample]:
     """The model's own words for the first images of held-out documents."""
     run, stream = evaluation.run, evaluation.held_out
-    documents = _illustrated(stream, count) if stream and _answers(run) else []
-    if not documents:
+    documents = _illustrated(stream, count) if stream and answerer else []
+    if not documents or answerer is None:
         return []
     config, tokenizer = run.config, run.train.pipeline.tokenizer
     prompts = [(document[0],) for document in documents]
@@ -140,7 +155,6 @@ def captions(evaluation: Evaluation, params: Any, count: int) -> list[Sample]:
     new = min(CAPTION_TOKENS, config.data.row_tokens - used)
     if new < 1:
         return []
-    answerer = answering.ready(config, run.mesh, tokenizer, params)
     requests = [Request(prompt, new) for prompt in prompts]
     return [
         Sample(
@@ -183,11 +197,14 @@ def finish(
     if _finished(run):
         journal.say(f"all {steps} steps are done: {run.workdir / 'report.html'}")
         return
+    begun = clock()
     journal.flush()
     found = losses(evaluation, params)
     journal.write(steps, record(found))
     scores = answers(evaluation, params)
-    samples = captions(evaluation, params, run.config.evaluation.samples)
+    answerer = answering_with(evaluation, params)
+    samples = captions(evaluation, answerer, run.config.evaluation.samples)
+    tasks = run_tasks.evaluate(run, evaluation.tasks, answerer, journal.say)
     pairs = recall(evaluation, params)
     held_out = evaluation.held_out and evaluation.held_out.pipeline
     probes = run_probe.probes(run, held_out, params, journal.say)
@@ -213,9 +230,11 @@ def finish(
             questions=scores,
             samples=samples,
             wall_seconds=clock(),
+            final_seconds=clock() - begun,
             peak_memory_bytes=peak_memory(),
             retrieval=pairs,
             probes=probes,
+            tasks=tasks,
         )
         report.write(run.workdir, results)
     journal.say(f"report: {run.workdir / 'report.html'}")

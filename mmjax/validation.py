@@ -21,6 +21,7 @@ def validate(config: Config) -> None:
         *_mixture_problems(config),
         *_layout_problems(config),
         *_objective_problems(config),
+        *_task_problems(config),
         *_pattern_problems(config.optim),
     ]
     if problems:
@@ -40,7 +41,7 @@ MAY_BE_ZERO = {
     "model.decoder.moe.balance_loss", "model.decoder.moe.z_loss",
     "model.decoder.cross_attention.every", "model.decoder.cross_attention.row_images",
     "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
-    "evaluation.probe",
+    "evaluation.probe", "evaluation.examples",
     *(f"model.{vit}.{field}" for vit in ("vit", "second_vit")
       for field in ("layer_scale", "registers", "position_grid")),
 }  # fmt: skip
@@ -289,6 +290,32 @@ def _objective_problems(config: Config) -> list[str]:
         problems.append(
             f"init_parts={config.init_parts}: needs init_from, the checkpoint whose "
             "parts they are"
+        )
+    return problems
+
+
+def _task_problems(config: Config) -> list[str]:
+    """What tasks at the end ask of a run; their names are checked when they open."""
+    asked, kind, problems = config.evaluation, config.model.objective.kind, []
+    if asked.tasks and kind != "next_token":
+        problems.append(
+            f"evaluation.tasks={asked.tasks}: must be empty, the {kind} objective "
+            "trains no model that answers"
+        )
+    if "questions" in asked.tasks and not asked.questions:
+        problems.append(
+            f"evaluation.tasks={asked.tasks}: questions are those of "
+            "evaluation.questions, which is empty"
+        )
+    if set(asked.tasks) - {"questions"} and not asked.tasks_root:
+        problems.append(
+            f"evaluation.tasks={asked.tasks}: their files lie in "
+            "evaluation.tasks_root, which is empty"
+        )
+    if asked.tasks and (not asked.shots or min(asked.shots) < 0):
+        problems.append(
+            f"evaluation.shots={asked.shots}: must be numbers of solved examples, 0 or "
+            "more"
         )
     return problems
 

@@ -88,9 +88,9 @@ def batch(
     )
 
 
-def parameters(made: config.Model):
+def parameters(made: config.Model, seed: int = 1):
     """Parameters in which nothing is zero or one by chance."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(vlm.build(made).init, jax.random.key(0))
     return jax.tree.map(
         lambda leaf: jnp.asarray(0.3 * rng.normal(size=leaf.shape), leaf.dtype), shapes

@@ -13,6 +13,7 @@ from mmjax import report, schedule
 from mmjax.config import Mixture, WeightChange
 from mmjax.evals.heldout import SourceLoss
 from mmjax.evals.questions import Score
+from mmjax.evaluation.results import Figure, Result
 
 KEYS = {
     "steps", "wall_seconds", "peak_memory_bytes", "device", "parameters", "loss",
@@ -20,8 +21,15 @@ KEYS = {
     "mfu", "data_wait_share", "pool_fill", "token_fill", "heldout_loss",
     "heldout_tokens", "questions", "accuracy", "baseline", "accuracy_low",
     "accuracy_high", "accuracy_images_exchanged", "mixture", "mixture_unit", "schedule",
-    "delivered", "faults", "objective", "retrieval", "probe",
+    "delivered", "faults", "objective", "retrieval", "probe", "tasks", "final_seconds",
 }  # fmt: skip
+
+
+def _task(shots: int) -> Result:
+    figures = {"accuracy": Figure(0.5 + shots / 10, 0.41, 0.93)}
+    return Result(
+        "questions.colour", shots, "accuracy", figures, 24, 0, 0, 3 * shots, {}
+    )
 
 
 def results(**changes) -> report.Results:
@@ -49,7 +57,9 @@ def results(**changes) -> report.Results:
         },
         samples=[report.Sample(out.getvalue(), "a green square", "Green.")],
         wall_seconds=61.5,
+        final_seconds=4.5,
         peak_memory_bytes=10**9,
+        tasks={"questions.colour": {n: _task(n) for n in (0, 4)}},
     )
     return found._replace(**changes)
 
@@ -59,6 +69,15 @@ def test_the_summary_has_the_documented_keys_and_no_others():
     assert set(found) == KEYS
     documented = report.__doc__ or ""
     assert all(key in documented for key in KEYS)
+
+
+def test_tasks_are_told_by_shots():
+    found = report.summary(results(), [])["tasks"]["questions.colour"]
+    assert list(found) == ["0", "4"]
+    assert found["4"] == {
+        "figure": "accuracy", "value": 0.9, "low": 0.41, "high": 0.93,
+        "examples": 24, "dropped": 12,
+    }  # fmt: skip
 
 
 def test_the_files_are_there_and_hold_the_same_figures(tmp_path):

@@ -53,7 +53,8 @@ def test_a_held_out_folder_that_the_config_names_must_be_there(evaluation):
 
 def test_samples_are_held_out_pairs_with_the_model_s_own_words(evaluation, params):
     with synthetic.quick_compilation():
-        samples = run_eval.captions(evaluation, params, 3)
+        answerer = run_eval.answering_with(evaluation, params)
+        samples = run_eval.captions(evaluation, answerer, 3)
     assert len(samples) == 3
     assert len({sample.image for sample in samples}) == 3
     for sample in samples:
@@ -64,5 +65,7 @@ def test_samples_are_held_out_pairs_with_the_model_s_own_words(evaluation, param
 
 
 def test_no_samples_without_images(evaluation, params):
-    assert run_eval.captions(evaluation._replace(held_out=None), params, 3) == []
-    assert run_eval.captions(evaluation, params, 0) == []
+    answerer = run_eval.answering_with(evaluation, params)
+    assert run_eval.captions(evaluation._replace(held_out=None), answerer, 3) == []
+    assert run_eval.captions(evaluation, answerer, 0) == []
+    assert run_eval.captions(evaluation, None, 3) == []

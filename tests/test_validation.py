@@ -266,6 +266,22 @@ def test_a_mesh_that_does_not_divide_is_refused_by_name(mesh, devices, says):
 
 
 @pytest.mark.parametrize(
+    ("tasks", "shots", "says"),
+    [
+        (("questions",), (0,), "evaluation.questions, which is empty"),
+        (("pope",), (0,), "evaluation.tasks_root, which is empty"),
+        (("pope",), (), "evaluation.shots=(): must be numbers of solved examples"),
+        (("pope",), (0, -1), "evaluation.shots=(0, -1): must be numbers of solved"),
+    ],
+)
+def test_tasks_that_cannot_be_asked_are_refused_by_name(tasks, shots, says):
+    made = config_lib.Config(evaluation=config_lib.Evaluation(tasks=tasks, shots=shots))
+    with pytest.raises(ValueError, match=r"evaluation") as error:
+        validation.validate(made)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("fields", "says"),
     [
         ({"model__second_vit__enabled": True}, "disable model.second_vit"),
@@ -281,6 +297,10 @@ def test_a_mesh_that_does_not_divide_is_refused_by_name(mesh, devices, says):
             "optim.accumulate=2: must be 1 with the contrastive",
         ),
         ({"evaluation__questions": "q"}, "evaluation.questions='q': must be empty"),
+        (
+            {"evaluation__tasks": ("pope",), "evaluation__tasks_root": "d"},
+            "evaluation.tasks=('pope',): must be empty, the contrastive objective",
+        ),
         (
             {"model__objective__contrast__pool": "class_token"},
             "needs an encoder that has one, model.vit.class_token=True",

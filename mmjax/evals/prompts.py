@@ -53,7 +53,12 @@ def fill(prompt: Prompt, example: Example) -> list[str | Image]:
 
 
 def solved(prompt: Prompt, example: Example) -> list[str | Image]:
-    """The prompt with its answer, as an example in front of a question."""
+    """The prompt with its answer, as an example in front of a question.
+
+    Of an example with contexts, with that of the right choice.
+    """
+    if example.contexts and example.answer is not None:
+        example = example._replace(question=example.contexts[example.answer])
     return [*fill(prompt, example), f" {answer(prompt, example)}{prompt.between}"]
 
 

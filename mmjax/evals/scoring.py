@@ -7,6 +7,7 @@ by the caller (`known`).
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mmjax.evals import metric
 from mmjax.evals.example import Example, Output
 from mmjax.evals.metric import Metric
 from mmjax.evals.scorers import (
@@ -172,6 +173,11 @@ def _greedy(examples: Sequence[Example], outputs: Sequence[Output]) -> Figures:
     return choices.greedy([o.greedy for o in outputs], [o.logprobs for o in outputs])
 
 
+def _same(examples: Sequence[Example], outputs: Sequence[Output]) -> Figures:
+    pairs = zip(examples, outputs, strict=True)
+    return {"accuracy": metric.mean([o.text in e.references for e, o in pairs])}
+
+
 SCORERS: dict[str, Scorer] = {
     "captions": _captions,
     "meteor": _meteor,
@@ -189,6 +195,7 @@ SCORERS: dict[str, Scorer] = {
     "boxes": _boxes,
     "counting": _counting,
     "exact_match": _exact,
+    "same": _same,
     "choices": _choices,
     "greedy": _greedy,
 }

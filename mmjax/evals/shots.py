@@ -21,6 +21,10 @@ _TRIES = 100  # draws for each shot before the pool is gone through
 Parts = list[str | Image]
 
 
+class TooLongError(ValueError):
+    """An example that doesn't fit the model's context, not even alone."""
+
+
 class Asked(NamedTuple):
     """A query as it is put to the model."""
 
@@ -103,7 +107,7 @@ def ask(
     """The prompt of a query behind its solved examples.
 
     While it doesn't fit, the first example, furthest from the query, is dropped.
-    ValueError where not even the query fits.
+    TooLongError where not even the query fits.
     """
     for dropped in range(len(shots) + 1):
         kept = shots[dropped:]
@@ -111,7 +115,7 @@ def ask(
         parts = _joined([*parts, *prompts.fill(prompt, query)])
         if fits(parts):
             return Asked(parts, tuple(shot.id for shot in kept), dropped)
-    raise ValueError(f"example {query.id} alone doesn't fit the model's context")
+    raise TooLongError(f"example {query.id} alone doesn't fit the model's context")
 
 
 def _require(found: int, count: int, query: Example) -> None:

@@ -88,19 +88,24 @@ def score(
     Texts are post-processed here. Examples whose answer is secret are left out;
     ValueError if none is left.
     """
-    entry = TASKS[task]
     pairs = [
-        (example, _finished(output, entry))
-        for example, output in zip(examples, outputs, strict=True)
-        if scoring.known(example)
+        pair for pair in zip(examples, outputs, strict=True) if scoring.known(pair[0])
     ]
     if not pairs:
         raise ValueError(f"{task}: no example has a known answer; export the answers")
     told, given = zip(*pairs)
-    figures: dict[str, Metric] = {}
-    for name in entry.scorers:
-        figures |= scoring.SCORERS[name](told, given)
-    return figures
+    return figures(TASKS[task], told, given)
+
+
+def figures(
+    task: Task, examples: Sequence[Example], outputs: Sequence[Output]
+) -> dict[str, Metric]:
+    """The figures of examples whose answers are known."""
+    given = [_finished(output, task) for output in outputs]
+    found: dict[str, Metric] = {}
+    for name in task.scorers:
+        found |= scoring.SCORERS[name](examples, given)
+    return found
 
 
 def _placed(example: Example, root: pathlib.Path) -> Example:

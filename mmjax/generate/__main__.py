@@ -19,9 +19,9 @@ from absl import flags
 from absl.flags import FlagValues
 
 from data_pipelines.inspect import command_line
-from mmjax import answering, cli
+from mmjax import answering, cli, loading
 from mmjax.answering import Request
-from mmjax.generate import chat, loading, parts, requests
+from mmjax.generate import chat, parts, requests
 from mmjax.generate.chat import Manner
 
 POLICIES = ("stop", "record")
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
         for line in requests.run(opened, asked, values.out, _batching(values)):
             print(line, flush=True)
     elif values.prompt is not None or values.image:
-        images = [parts.image(path) for path in values.image]
+        images = [answering.image(path) for path in values.image]
         prompt = parts.woven(values.prompt or "", images)
         print(answering.answer(opened, [wanted._replace(parts=prompt)])[0].text)
     else:

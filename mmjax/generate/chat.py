@@ -82,7 +82,7 @@ def typed(line: str, template: str) -> tuple[Segment, ...]:
     start = 0
     for match in _IMAGE.finditer(line):
         segments.append(Text(line[start : match.start()].strip()))
-        segments.append(parts.image(match[1] or match[2]))
+        segments.append(answering.image(match[1] or match[2]))
         start = match.end()
     segments.append(Text(line[start:].strip()))
     return parts.filled(template, segments)

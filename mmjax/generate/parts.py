@@ -1,30 +1,11 @@
 """Prompts as records hold them: texts and images in reading order."""
 
-import pathlib
 from collections.abc import Sequence
 
-from data_pipelines.prepare import photos
 from data_pipelines.records import Image, Segment, Text
 
 MARK = "<image>"  # where an image stands in the text of a prompt
 SLOT = "{text}"  # where what is asked stands in a template
-
-
-def image(path: str | pathlib.Path) -> Image:
-    """The image of a file; ValueError where there is none that can be read."""
-    try:
-        data = pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"image {path}: {error.strerror}") from error
-    return opened(data, f"image {path}")
-
-
-def opened(data: bytes, name: str) -> Image:
-    """The image of a file's bytes, upright; ValueError where it can't be read."""
-    try:
-        return photos.upright(data)
-    except Exception as error:
-        raise ValueError(f"{name}: can't be decoded") from error
 
 
 def woven(text: str, images: Sequence[Image]) -> tuple[Segment, ...]:

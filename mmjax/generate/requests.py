@@ -12,12 +12,11 @@ the document, "stop", "length"), or `scores`, or the `error`.
 """
 
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mmjax import answering
+from mmjax import answering, json_lines
 from mmjax.answering import Answer, Answerer, Request
 from mmjax.generate import parts
 
@@ -118,7 +117,7 @@ def run(
     Ids that are there already aren't repeated. With `how.stop` all requests are checked
     before the first is answered, and the first bad one is a ValueError.
     """
-    done = finished(out)
+    done = json_lines.read(out, "answer")
     left = [line for line in lines if line.id not in done]
     if len(left) < len(lines):
         yield f"{len(lines) - len(left)} of {len(lines)} requests are answered already"
@@ -130,31 +129,9 @@ def run(
         answers = _answers(answerer, left[start : start + how.size], how.stop)
         failed += sum("error" in answer for answer in answers)
         answered += len(answers)
-        _append(out, answers)
+        json_lines.append(out, answers)
         yield f"{answered} of {len(left)} requests answered, {failed} of them failed"
     yield f"answers: {out}"
-
-
-def finished(out: str) -> set[str]:
-    """The ids that a file of answers has; a last line that is cut off is removed.
-
-    ValueError where the file is something else.
-    """
-    path, ids, good = pathlib.Path(out), set(), 0
-    if not path.exists():
-        return ids
-    data = path.read_bytes()
-    for number, text in enumerate(data.splitlines(keepends=True), 1):
-        if not text.endswith(b"\n"):
-            break
-        try:
-            ids.add(json.loads(text)["id"])
-        except (ValueError, LookupError, TypeError) as error:
-            raise ValueError(f"--out={out}, line {number}: no answer") from error
-        good += len(text)
-    if good < len(data):
-        os.truncate(path, good)
-    return ids
 
 
 def _request(answerer: Answerer, line: Line, stop: bool) -> Request | str:
@@ -165,7 +142,9 @@ def _request(answerer: Answerer, line: Line, stop: bool) -> Request | str:
     try:
         if line.error:
             raise ValueError(line.error)
-        prompt = parts.woven(line.prompt, [parts.image(path) for path in line.images])
+        prompt = parts.woven(
+            line.prompt, [answering.image(path) for path in line.images]
+        )
         request = line.wanted._replace(parts=prompt)
         answering.check(answerer.config, answerer.tokenizer, request)
         return request
@@ -229,12 +208,3 @@ def _record(answer: Answer) -> dict[str, Any]:
             for score in answer.scores
         ]
     }
-
-
-def _append(out: str, records: Sequence[dict[str, Any]]) -> None:
-    """Writes whole lines at the end of the file, on disk when this returns."""
-    text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records)
-    with open(out, "a", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

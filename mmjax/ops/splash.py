@@ -4,6 +4,7 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -103,7 +104,8 @@ def _kernel(
         v_layout=layout,
     )
     hidden = masks.MultiHeadMask([_mask(masks, tokens, mask) for _ in range(heads)])
-    with jax.ensure_compile_time_eval():
+    # Not within the caller's traces, of scans and of gradients, which would hold these.
+    with jax.core.eval_context():
         kernel = kernels.make_splash_mha(
             hidden,
             block_sizes=sizes,
@@ -113,7 +115,7 @@ def _kernel(
             residual_checkpoint_name=RESIDUALS,
             interpret=interpret,
         )
-    return jax.tree.map(np.asarray, kernel)
+        return jax.tree.map(np.asarray, kernel)
 
 
 def _fit(block: int, tokens: int) -> int:

@@ -18,9 +18,9 @@ from absl import flags
 from absl.flags import FlagValues
 
 from data_pipelines.inspect import command_line
-from mmjax import cli
+from mmjax import cli, loading
 from mmjax.answering import Request
-from mmjax.generate import chat, loading
+from mmjax.generate import chat
 from mmjax.generate.chat import Manner
 from mmjax.serve import fields
 from mmjax.serve import limits as limits_lib

@@ -16,8 +16,8 @@ from data_pipelines import crops, images
 from data_pipelines.prepare import photos
 from data_pipelines.prepare.photos import Refused
 from data_pipelines.records import Image
+from mmjax import answering
 from mmjax.config import Config
-from mmjax.generate import parts
 from mmjax.serve.limits import Limits
 from mmjax.serve.problems import Problem, bad
 
@@ -88,7 +88,7 @@ def image(data: bytes, param: str, room: int) -> Image:
     if width * height > room:
         raise _large(param, f"{width} x {height}", room)
     try:
-        return parts.opened(data, param)
+        return answering.image(data)
     except ValueError:
         raise _unreadable(param) from None
 

@@ -7,7 +7,6 @@ import talking
 
 from mmjax import answering, checkpoint, config
 from mmjax.generate import __main__ as program
-from mmjax.generate import parts
 from mmjax.generate.parts import woven
 
 
@@ -29,7 +28,7 @@ def test_a_prompt_is_answered_as_the_model_of_the_checkpoint_says_it(run, capsys
     command = ["generate", f"--workdir={folder}", f"--image={folder}/a.png",
                "--prompt=a red", "--new_tokens=5"]  # fmt: skip
     program.main(command)  # on 8 devices
-    prompt = woven("a red", [parts.image(folder / "a.png")])
+    prompt = woven("a red", [answering.image(folder / "a.png")])
     expected = answering.answer(answerer, [answering.Request(prompt, 5)])[0].text
     assert capsys.readouterr().out == f"{expected}\n"
 

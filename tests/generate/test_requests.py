@@ -6,7 +6,7 @@ import pathlib
 import pytest
 import talking
 
-from mmjax import answering
+from mmjax import answering, json_lines
 from mmjax.answering import Request
 from mmjax.generate import parts, requests
 from mmjax.generate.requests import Batching
@@ -44,7 +44,7 @@ def test_each_request_is_answered_as_it_is_alone_in_the_order_of_the_file(
     found = answers(out)
     assert [answer["id"] for answer in found] == ["one", "2", "scored", "4"]
     assert told[-2] == "4 of 4 requests answered, 0 of them failed"
-    picture = parts.image(tmp_path / "a.png")
+    picture = answering.image(tmp_path / "a.png")
     alone = answering.answer(
         answerer, [WANTED._replace(parts=parts.woven("a red", [picture]))]
     )[0]
@@ -138,4 +138,4 @@ def test_or_they_are_recorded_and_the_others_answered(answerer, tmp_path):
 def test_answers_are_never_added_to_another_file(tmp_path):
     (tmp_path / "said.jsonl").write_text("hello\n")
     with pytest.raises(ValueError, match=r"said\.jsonl, line 1: no answer"):
-        requests.finished(str(tmp_path / "said.jsonl"))
+        json_lines.read(tmp_path / "said.jsonl", "answer")

@@ -124,7 +124,9 @@ def test_so_it_is_with_each_connector(kind):
         model.connector.tokens = 4
     elif kind in ("average_pool", "c_abstractor", "pixel_shuffle"):
         model.connector.tokens = 1
-    params = model_samples.parameters(model)
+    # With other seeds these say little, which would prove little.
+    seed = 3 if kind in ("c_abstractor", "linear") else 1
+    params = model_samples.parameters(model, seed)
     functions = speaker.make(model)
     assert_as_uncached(model, params, functions, functions.prepare(params))
 

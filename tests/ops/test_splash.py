@@ -1,9 +1,12 @@
 """The splash kernel, run without a TPU, is the reference's attention."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import synthetic
+from jax.sharding import PartitionSpec
 
 from mmjax.ops import attention, splash
 
@@ -112,3 +115,39 @@ def test_what_kernels_do_not_know_is_refused():
         attention.attend(q, k, v, None, True, "splash", 0, prefix_B=prefix)
     with pytest.raises(ValueError, match="64 keys for 128 queries"):
         by_kernel(q, k[:, :64], v[:, :64], None, False)
+
+
+class _Layer(nn.Module):
+    """One layer of attention in the frame of the mesh, and nothing kept again."""
+
+    mesh: jax.sharding.Mesh
+
+    @nn.compact
+    def __call__(self, x, _):
+        mask = splash.Mask(False, 0, 0.0)
+
+        def of_group(x):
+            return splash.attend(x, x, x, None, mask, 1.0, BLOCKS, interpret=True)
+
+        spec = PartitionSpec(None, "fsdp")
+        alone = jax.shard_map(
+            jax.vmap(of_group), mesh=self.mesh, in_specs=spec, out_specs=spec,
+            check_vma=False,
+        )  # fmt: skip
+        return alone(x), None
+
+
+def test_the_kernel_can_be_made_within_a_stack_that_keeps_everything():
+    """There flax traces once more than with remat, within the gradient's trace."""
+    splash._kernel.cache_clear()
+    mesh = synthetic.mesh((1, 4, 1))
+    layers = nn.scan(
+        _Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=2
+    )(mesh)
+
+    def loss(x):
+        return layers.apply({}, x, None)[0].sum()
+
+    x = jnp.ones((1, 4, 128, 2, 128))
+    _, grads = jax.eval_shape(jax.value_and_grad(loss), x)
+    assert grads.shape == x.shape

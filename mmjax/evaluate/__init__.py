@@ -1,0 +1,1 @@
+"""The program that evaluates checkpoints on tasks."""

@@ -1,0 +1,163 @@
+"""Checkpoints of a run, evaluated on tasks: figures, each example, a page, exports.
+
+    python -m mmjax.evaluate --workdir=runs/a --tasks=textvqa --data=evals --shots=0,4,8
+    python -m mmjax.evaluate --workdir=runs/a --tasks=questions
+    python -m mmjax.evaluate --workdir=runs/a --tasks=arc_easy --data=evals --follow
+
+Files of a task TASK lie in DATA/TASK as their authors distribute them; what is missing
+is said. `questions` are the run's own question documents (evaluation.questions). What
+was answered before is not asked again: the same command goes on. --config is needed
+only to change what the checkpoint says, as in --config.mesh.fsdp=8.
+"""
+
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import absl.logging
+from absl import flags
+from absl.flags import FlagValues
+
+from data_pipelines import paths
+from data_pipelines.inspect import command_line
+from mmjax import cli, loading
+from mmjax.config import Config
+from mmjax.evals import tasks
+from mmjax.evaluate import exporting, following, page
+from mmjax.evaluate.page import Section
+from mmjax.evaluation import jobs, results
+from mmjax.evaluation.jobs import Choice, Job
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line; ValueError for a mistake in it."""
+    values = command_line.parse(_define, True, argv[1:])
+    if values.help:
+        print(__doc__)
+        for flag in (f for f in sorted(values) if "." not in f):
+            print(f"  --{flag}: {' '.join((values[flag].help or '').split())}")
+        return
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    choice = _check(values)
+    config = command_line.config(values) if values.config else None
+    wanted: list[Job] = []  # what is wrong with the data is told before a model loads
+    if jobs.QUESTIONS not in values.tasks:
+        wanted = list(_jobs(values, choice, None))
+    place = values.checkpoint or values.workdir
+    found = following.checkpoints(place, bool(values.follow), float(values.poll))
+    for checkpoint in found:
+        _evaluate(values, choice, config, wanted, str(checkpoint))
+
+
+def _define(values: FlagValues) -> None:
+    for name, default, help_string in (
+        ("workdir", "", "Folder of the run."),
+        ("checkpoint", "", "A checkpoint, or a folder of them; default: --workdir."),
+        ("data", "", "Folder that holds a folder of files for each task."),
+        ("out", "", "Folder of the results; default: WORKDIR/evaluation."),
+        ("split", "", "Split of the tasks; default: the first of each."),
+    ):
+        flags.DEFINE_string(name, default, help_string, flag_values=values)
+    flags.DEFINE_list(
+        "tasks", [], f"Some of {jobs.QUESTIONS}, {', '.join(sorted(tasks.TASKS))}.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_list(
+        "shots", ["0"], "Solved examples before each query: 0,4,8 asks three times.",
+        flag_values=values,
+    )  # fmt: skip
+    for name, default, help_string in (
+        ("limit", 0, "Examples of a task, drawn by --seed; 0: all."),
+        ("seed", 0, "Of what is drawn."),
+        ("batch", 16, "Requests that are answered together."),
+        ("pictured", 48, "Examples of each result that the page shows."),
+    ):
+        flags.DEFINE_integer(name, default, help_string, flag_values=values)
+    flags.DEFINE_float("poll", 30.0, "Seconds between looks of --follow.",
+                       flag_values=values)  # fmt: skip
+    flags.DEFINE_bool(
+        "instruct", False, "Prompts for a model that is tuned on instructions.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_bool(
+        "follow", False, "Evaluate each new checkpoint until the run's last step.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_enum(
+        "cache", "", ("", "bfloat16", "float32"),
+        "How keys and values are kept; default: as the activations.",
+        flag_values=values,
+    )  # fmt: skip
+
+
+def _check(values: FlagValues) -> Choice:
+    """What all tasks share; ValueError for flags that can't be."""
+    if not (values.workdir or values.checkpoint):
+        raise ValueError("--workdir is missing: the folder of a run")
+    if values.follow and values.checkpoint:
+        raise ValueError("--follow: goes with --workdir, not with --checkpoint")
+    if not (values.workdir or values.out):
+        raise ValueError("--out is missing: where the results go (or give --workdir)")
+    if not values.tasks:
+        names = ", ".join((jobs.QUESTIONS, *sorted(tasks.TASKS)))
+        raise ValueError(f"--tasks is missing: some of {names}")
+    for name in values.tasks:
+        if name != jobs.QUESTIONS and name not in tasks.TASKS:
+            names = ", ".join((jobs.QUESTIONS, *sorted(tasks.TASKS)))
+            raise ValueError(f"--tasks={name}: must be one of {names}")
+        if name != jobs.QUESTIONS and not values.data:
+            raise ValueError(
+                f"--data is missing: DATA/{name} holds the files of {name}"
+            )
+    if not all(text.strip().isdecimal() for text in values.shots):
+        raise ValueError(f"--shots={','.join(values.shots)}: must be whole numbers")
+    if values.limit < 0 or values.batch < 1:
+        raise ValueError(
+            f"--limit={values.limit} --batch={values.batch}: must be at least 0 and 1"
+        )
+    shots = tuple(dict.fromkeys(int(text) for text in values.shots))
+    return Choice(shots, values.limit, values.seed, bool(values.instruct))
+
+
+def _jobs(values: FlagValues, choice: Choice, config: Config | None) -> Iterator[Job]:
+    for name in values.tasks:
+        if name != jobs.QUESTIONS:
+            root = pathlib.Path(values.data) / name
+            yield from jobs.of_task(name, values.split, root, choice)
+        elif config is not None:
+            asked = config.evaluation.questions
+            if not asked:
+                raise ValueError("evaluation.questions is empty: there are none")
+            folder = paths.of(config.data.root) / asked
+            yield from jobs.of_questions(str(folder), choice)
+
+
+def _evaluate(
+    values: FlagValues,
+    choice: Choice,
+    config: Config | None,
+    wanted: Sequence[Job],
+    checkpoint: str,
+) -> None:
+    """Evaluates one checkpoint."""
+    answerer = loading.open(checkpoint, config, values.cache)
+    wanted = wanted or list(_jobs(values, choice, answerer.config))
+    base = values.out or str(pathlib.Path(values.workdir) / "evaluation")
+    home = pathlib.Path(base) / following.label(checkpoint)
+    held, pictures = [], []
+    for job, result, records in jobs.run(
+        answerer, wanted, home, checkpoint, values.batch, print
+    ):
+        exporting.write(home, job, records, pathlib.Path(checkpoint).name)
+        held.append(result)
+        pictures.append(Section(result, page.shown(job, records, values.pictured)))
+    results.write(home, {"checkpoint": checkpoint}, held)
+    page.write(home, checkpoint, pictures)
+    print()
+    print("\n".join(results.table(held)))
+    print(f"results: {home / results.FILE}")
+    print(f"page: {home / page.FILE}", flush=True)
+
+
+if __name__ == "__main__":
+    cli.explained(main, sys.argv)

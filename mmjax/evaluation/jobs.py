@@ -1,0 +1,127 @@
+"""What is to be evaluated: a task's examples, how they are asked, what is noted."""
+
+import hashlib
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mmjax.answering import Answerer
+from mmjax.evals import shots, tasks
+from mmjax.evals.example import Example
+from mmjax.evaluation import asking, own, results, running
+from mmjax.evaluation.asking import Manner
+from mmjax.evaluation.results import Result
+
+QUESTIONS = "questions"  # names the question documents of a run's own data
+
+
+class Choice(NamedTuple):
+    """What all jobs share."""
+
+    shots: tuple[int, ...] = (0,)
+    limit: int = 0  # examples of a task; 0: all
+    seed: int = 0  # of that choice, of the solved examples, of the intervals
+    instruct: bool = False  # prompts for models tuned on instructions
+
+
+class Job(NamedTuple):
+    """One task with one number of solved examples."""
+
+    name: str
+    manner: Manner
+    examples: Sequence[Example]
+    settings: dict[str, Any]  # noted beside its answers
+
+
+def of_task(name: str, split: str, root: pathlib.Path, choice: Choice) -> Iterator[Job]:
+    """The jobs of a task of the table, whose files lie in `root`.
+
+    ValueError says what is missing, and where to put it.
+    """
+    task = tasks.TASKS.get(name)
+    examples = tasks.load(name, root, split)
+    assert task is not None
+    split = split or next(iter(task.splits))
+    prompt = task.prompt
+    if choice.instruct:
+        if task.instruct is None:
+            raise ValueError(f"{name}: has no prompt for models tuned on instructions")
+        prompt = task.instruct
+    chosen = some(examples, choice)
+    _require_images(f"{name} ({split})", chosen)
+    pool = shots.pool([], True)
+    if any(choice.shots):
+        pool = asking.pool(name, root, examples, split)
+    settings = {"task": name, "split": split, "prompt": prompt.template}
+    for count in choice.shots:
+        manner = Manner(task, prompt, count, pool, choice.seed)
+        yield _job(name, manner, chosen, settings)
+
+
+def of_questions(folder: str | pathlib.Path, choice: Choice) -> Iterator[Job]:
+    """The jobs of a folder of question documents, for each kind of question."""
+    for kind, examples in own.load(folder).items():
+        name = f"{QUESTIONS}.{kind}" if kind else QUESTIONS
+        chosen = some(examples, choice)
+        settings = {"task": name, "split": str(folder), "prompt": "as they stand"}
+        for count in choice.shots:
+            manner = Manner(
+                own.TASK, own.TASK.prompt, count, shots.pool(examples, True),
+                choice.seed,
+            )  # fmt: skip
+            yield _job(name, manner, chosen, settings)
+
+
+def run(
+    answerer: Answerer,
+    jobs: Sequence[Job],
+    home: pathlib.Path,
+    checkpoint: str,
+    batch: int,
+    say: Callable[[str], None],
+) -> Iterator[tuple[Job, Result, list[dict[str, Any]]]]:
+    """Does the jobs one after the other, into files of a folder.
+
+    Gives each with its figures and the records of its examples. ValueError as
+    `running.run`.
+    """
+    for job in jobs:
+        name = f"{job.name}-{job.manner.shots}shot"
+        settings = {"checkpoint": checkpoint, **job.settings}
+        said = running.run(
+            answerer, job.manner, job.examples, home, name, settings, batch, say
+        )
+        result, records = results.score(
+            job.manner.task, job.examples, said, job.name, settings, job.manner.seed
+        )
+        results.write_examples(home / f"{name}.jsonl", records)
+        yield job, result, records
+
+
+def some(examples: Sequence[Example], choice: Choice) -> list[Example]:
+    """At most `limit` of the examples, in their order; more hold all that fewer do."""
+    if not choice.limit or len(examples) <= choice.limit:
+        return list(examples)
+
+    def draw(example: Example) -> bytes:
+        return hashlib.blake2b(f"{choice.seed} {example.id}".encode()).digest()
+
+    chosen = {id(each) for each in sorted(examples, key=draw)[: choice.limit]}
+    return [example for example in examples if id(example) in chosen]
+
+
+def _job(
+    name: str, manner: Manner, examples: Sequence[Example], settings: dict[str, Any]
+) -> Job:
+    more = {"shots": manner.shots, "seed": manner.seed}
+    return Job(name, manner, examples, {**settings, **more})
+
+
+def _require_images(what: str, examples: Sequence[Example]) -> None:
+    paths = [i for e in examples for i in e.images if isinstance(i, str)]
+    missing = [path for path in paths if not pathlib.Path(path).is_file()]
+    if missing:
+        raise ValueError(
+            f"{what}: {len(missing)} of {len(paths)} images are missing, the first is "
+            f"{missing[0]}"
+        )

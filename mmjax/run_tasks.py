@@ -1,0 +1,78 @@
+"""Few-shot tasks that a run is evaluated on at its end."""
+
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+
+from data_pipelines import paths
+from mmjax.answering import Answerer
+from mmjax.config import Config
+from mmjax.evaluation import jobs
+from mmjax.evaluation.jobs import Choice, Job
+from mmjax.evaluation.results import Result
+from mmjax.run_setup import Run
+
+Results = dict[str, dict[int, Result]]  # by task and solved examples
+
+_BATCH = 16
+
+
+def open(run: Run) -> list[Job]:
+    """The jobs of `evaluation.tasks`, so that what is missing is told at the start.
+
+    ValueError for that, and where several processes would have to agree.
+    """
+    config = run.config
+    if config.evaluation.tasks and jax.process_count() > 1:
+        raise ValueError(
+            f"evaluation.tasks={','.join(config.evaluation.tasks)}: needs a run of one "
+            "process; beside others run  python -m mmjax.evaluate --follow"
+        )
+    return list(_jobs(config))
+
+
+def _jobs(config: Config) -> Iterator[Job]:
+    asked = config.evaluation
+    choice = Choice(tuple(asked.shots), asked.examples, config.seed)
+    for name in asked.tasks:
+        if name == jobs.QUESTIONS:
+            folder = paths.of(config.data.root) / asked.questions
+            yield from jobs.of_questions(str(folder), choice)
+        else:
+            yield from jobs.of_task(
+                name, "", pathlib.Path(asked.tasks_root) / name, choice
+            )
+
+
+def evaluate(
+    run: Run,
+    wanted: Sequence[Job],
+    answerer: Answerer | None,
+    say: Callable[[str], None],
+) -> Results:
+    """The results of the jobs; files of each are left in the run's `evaluation`."""
+    found: Results = {}
+    if answerer is None:
+        return found
+    steps = run.config.steps
+    home = run.workdir / "evaluation" / f"step_{steps}"
+    done = jobs.run(answerer, wanted, home, f"step {steps}", _BATCH, lambda text: None)
+    for job, result, _ in done:
+        found.setdefault(job.name, {})[result.shots] = result
+    for name, by_shots in found.items():
+        say(line(name, by_shots))
+    return found
+
+
+def line(name: str, by_shots: dict[int, Result]) -> str:
+    """The results of a task in words."""
+    one = next(iter(by_shots.values()))
+    told = ", ".join(
+        f"{shots} shots {result.figures[result.main].value:.3g}"
+        + f" ({result.dropped / result.examples:.1f} of them without room)"
+        * bool(result.dropped)
+        for shots, result in by_shots.items()
+        if result.main in result.figures
+    )
+    return f"{name}: {one.main} of {one.examples} with {told}"

@@ -1,0 +1,139 @@
+"""The program: files of a task and a run in, figures, examples, page, exports out."""
+
+import json
+
+import numpy as np
+import pytest
+import talking
+
+from data_pipelines import records, shards
+from data_pipelines.records import Document, Text
+from mmjax import checkpoint, config
+from mmjax.evaluate import __main__ as program
+
+WORDS = ("red", "blue", "ball", "cube", "dog")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A checkpoint, its question documents, and files of two tasks."""
+    folder = tmp_path_factory.mktemp("run")
+    made = talking.make_config(folder)
+    made.evaluation.questions, made.data.row_tokens = "questions", 192
+    params = talking.parameters(made)
+    meta = {"config": config.to_dict(made)}
+    checkpoint.save_weights(str(folder / "checkpoints"), params, meta)
+    _questions(folder / "questions")
+    _files(folder / "evals")
+    return folder
+
+
+def _questions(home):
+    documents = [
+        Document((talking.image(n), Text("a small", False), Text(f" {WORDS[n % 5]}")),
+                 kind="naming")
+        for n in range(9)
+    ]  # fmt: skip
+    keyed = [(bytes([n]) * 16, records.encode(d)) for n, d in enumerate(documents)]
+    shards.write_manifest(home, [shards.write_shard(home, 0, 1, keyed)], {})
+
+
+def _files(home):
+    rng = np.random.default_rng(0)
+    arc = home / "arc_easy" / "ARC-Easy"
+    arc.mkdir(parents=True)
+    for split, count in (("Test", 11), ("Train", 6)):
+        lines = []
+        for n in range(count):
+            words = rng.permutation(WORDS)[:3]
+            choices = [{"text": w, "label": k} for w, k in zip(words, "ABC")]
+            asked = {"stem": f"the dog sees {n}", "choices": choices}
+            line = {"id": f"{split}{n}", "question": asked, "answerKey": "B"}
+            lines.append(json.dumps(line))
+        (arc / f"ARC-Easy-{split}.jsonl").write_text("\n".join(lines) + "\n")
+    vizwiz = home / "vizwiz"
+    for split in ("val", "train"):
+        (vizwiz / split).mkdir(parents=True)
+        rows = []
+        for n in range(5):
+            (vizwiz / split / f"{n}.jpg").write_bytes(talking.image(n).data)
+            answers = [{"answer": "red", "answer_confidence": "yes"}] * 10
+            rows.append({"image": f"{n}.jpg", "question": "a", "answers": answers})
+        (vizwiz / f"{split}.json").write_text(json.dumps(rows))
+
+
+def evaluate(run, *arguments):
+    program.main(["evaluate", f"--workdir={run}", f"--data={run}/evals", *arguments])
+
+
+def test_tasks_give_figures_examples_a_page_and_exports(run, capsys):
+    evaluate(run, "--tasks=arc_easy,vizwiz,questions", "--shots=0,2", "--batch=4")
+    told = capsys.readouterr().out
+    home = run / "evaluation" / "step_0"
+    held = json.loads((home / "results.json").read_text())
+    runs = {(r["name"], r["shots"]): r for r in held["runs"]}
+    assert list(runs) == [
+        (name, shots)
+        for name in ("arc_easy", "vizwiz", "questions.naming")
+        for shots in (0, 2)
+    ]
+    for (name, shots), found in runs.items():
+        text = (home / f"{name}-{shots}shot.jsonl").read_text()
+        lines = list(map(json.loads, text.splitlines()))
+        assert len(lines) == found["examples"] + found["secret"]
+        mean = np.mean([line["score"] for line in lines])
+        assert found["figures"][found["main"]]["value"] == pytest.approx(mean)
+        assert all(len(x["shots"]) + x["dropped"] == shots for x in lines)
+        assert name in told
+    answers = json.loads((home / "vizwiz-0shot.export.json").read_text())
+    assert [one["image"] for one in answers] == [f"{n}.jpg" for n in range(5)]
+    llava = (home / "vizwiz-2shot.answers.jsonl").read_text().splitlines()
+    assert json.loads(llava[0])["prompt"].count("<image>") == 3
+    page = (home / "page.html").read_text()
+    assert page.count("<figure") == sum(r["examples"] for r in runs.values())
+    assert page.count("data:image/png") == 2 * (5 + 9)
+    again = [path.read_bytes() for path in sorted(home.iterdir())]
+    evaluate(run, "--tasks=arc_easy,vizwiz,questions", "--shots=0,2")
+    assert "answered already" in capsys.readouterr().out
+    assert [path.read_bytes() for path in sorted(home.iterdir())] == again
+
+
+def test_a_limit_takes_some_and_a_larger_one_adds_to_them(run, tmp_path):
+    taken = []
+    for limit in (2, 4):
+        evaluate(run, "--tasks=arc_easy", f"--limit={limit}", f"--out={tmp_path}")
+        path = tmp_path / "step_0" / "arc_easy-0shot.jsonl"
+        found = [json.loads(line)["id"] for line in path.read_text().splitlines()]
+        assert len(found) == limit
+        taken.append(set(found))
+    assert taken[0] < taken[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks=x"], "--tasks=x: must be one of questions, arc_challenge"),
+        ([], "--tasks is missing: some of questions, arc_challenge"),
+        (["--tasks=pope"], "pope (random): put coco_pope_random.json"),
+        (["--tasks=arc_easy", "--shots=two"], "--shots=two: must be whole numbers"),
+        (["--tasks=arc_easy", "--split=x"], "arc_easy has no split 'x'"),
+        (["--tasks=arc_easy", "--shots=99"], "99 shots are asked for, 6 solved"),
+        (["--tasks=arc_easy", "--batch=0"], "--batch=0: must be at least 0 and 1"),
+        (["--tasks=arc_easy", "--checkpoint=c", "--follow"], "--follow: goes with"),
+        (["--tasks=arc_easy", "--instruct"], "arc_easy: has no prompt for models"),
+    ],
+)
+def test_mistakes_are_told_by_name(run, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=r"[\s\S]") as caught:
+        evaluate(run, f"--out={tmp_path}", *arguments)
+    assert message in str(caught.value)
+
+
+def test_missing_images_are_counted_before_a_model_is_loaded(run, tmp_path):
+    home = tmp_path / "evals" / "vizwiz"
+    (home / "val").mkdir(parents=True)
+    rows = [{"image": f"{n}.jpg", "question": "a"} for n in range(3)]
+    (home / "val.json").write_text(json.dumps(rows))
+    with pytest.raises(ValueError, match=r"3 of 3 images are missing, .*val.0\.jpg"):
+        program.main(["evaluate", "--workdir=nowhere", "--tasks=vizwiz",
+                      f"--data={tmp_path}/evals"])  # fmt: skip
