@@ -86,6 +86,7 @@ def served(workdir: str) -> Iterator[int]:
             yield int(match[1])
         finally:
             process.terminate()
+            process.wait()
 
 
 def ask(port: int, bodies: list[bytes], clients: int, seconds: float) -> Round:

@@ -50,7 +50,6 @@ def main(argv: Sequence[str]) -> None:
         made, line = app.make(fields.Rules(opened, name, manner, limits))
         print(f"{name} is served at {running.address(where)}", flush=True)
         running.Server(made, line, limits).run(sockets=[where])
-    print("ended", flush=True)
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from types import FrameType
 
@@ -58,4 +59,5 @@ class Server(uvicorn.Server):
         if self.should_exit:
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
+        sys.stderr.write(f"\nmmjax: {signal.Signals(sig).name}: ending\n")
         super().handle_exit(sig, frame)

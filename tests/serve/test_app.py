@@ -158,18 +158,17 @@ def test_what_happens_is_counted(answerer):
         assert begun["mmjax_queue_length"] == 0
         usage = [site.ask("a red", max_tokens=n).json["usage"] for n in (3, 4)]
         site.ask("a", n=2)
+        serving.until(lambda: site.metrics()["mmjax_batches_total"] == 2)
         found = site.metrics()
         assert found['mmjax_requests_total{status="200"}'] == 2
         assert found['mmjax_requests_total{status="400"}'] == 1
-        assert (
-            found["mmjax_batches_total"] == found["mmjax_batched_requests_total"] == 2
-        )
+        assert found["mmjax_batched_requests_total"] == 2
         said = sum(one["completion_tokens"] for one in usage)
         assert found["mmjax_completion_tokens_total"] == said == 7
         read = sum(one["prompt_tokens"] for one in usage)
         assert found["mmjax_prompt_tokens_total"] == read
-        seconds = found["mmjax_request_seconds_total"]
-        assert seconds >= found["mmjax_batch_seconds_total"] > 0
+        assert 0 < found["mmjax_batch_seconds_total"] < 60
+        assert 0 < found["mmjax_request_seconds_total"] < 60
         assert found["mmjax_held_bytes"] == 0
 
 

@@ -53,8 +53,8 @@ def test_a_body_in_chunks_is_cut_off_where_it_is_too_large(small):
 
 
 def test_a_body_that_does_not_come_in_time_is_told_so_and_holds_up_nobody(small):
+    begun = time.monotonic()
     with small.connect(head(500) + b'{"messages"') as connection:
-        begun = time.monotonic()
         assert small.ask("a red").status == 200
         status, record = replied(connection)
         assert status == 408
