@@ -235,19 +235,6 @@ def test_a_failure_in_the_middle_of_a_stream_ends_it(answerer, monkeypatch):
     assert error["type"] == "server_error"
 
 
-def test_a_client_that_does_not_read_holds_up_nobody(answerer):
-    with serving.served(answerer) as site, contextlib.ExitStack() as stack:
-        for _ in range(8):
-            lazy = stack.enter_context(socket.socket())
-            lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            lazy.connect(("127.0.0.1", site.port))
-            lazy.sendall(
-                serving.raw(serving.asked("a red", stream=True, max_tokens=50))
-            )
-        for _ in range(3):
-            assert site.ask("the dog").status == 200
-
-
 async def through(app, fields: dict, send) -> None:
     """One chat through the application, by a client that stays."""
     told = [{"type": "http.request", "body": json.dumps(fields).encode()}]
