@@ -1,27 +1,22 @@
 """Linear probes of a run's encoder, on labelled images of its data."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from data_pipelines import materialize
 from data_pipelines.pipeline import Pipeline
 from data_pipelines.prepare import scenes
 from data_pipelines.records import Document, Image
-from mmjax import batch as batch_lib
-from mmjax import encoder_steps, run_setup
-from mmjax.batch import NO_IMAGE
+from mmjax import encoder_steps, image_features
 from mmjax.config import Config
-from mmjax.evals import heldout, probe
+from mmjax.evals import probe
 from mmjax.evals.probe import Labelled, Probe
 from mmjax.run_setup import Run
 
-CHUNK = 64  # images encoded at a time
 LOOK = 10  # documents looked at for each image that is wanted
 
 
@@ -54,7 +49,13 @@ def probes(
     features_step = encoder_steps.make_features_step(run.config, run.mesh, placed)
     trained, untrained = (
         [
-            _features(run, functools.partial(features_step, vit), part.images)
+            image_features.of(
+                run.config,
+                run.mesh,
+                run.train.pipeline.tokenizer,
+                functools.partial(features_step, vit),
+                part.images,
+            )
             for part in (fitted_on, measured_on)
         ]
         for vit in (params["vit"], fresh)
@@ -133,27 +134,3 @@ def _read(
     except ValueError:
         return None
     return read
-
-
-def _features(
-    run: Run, features_step: Callable[[Any], Any], images: Sequence[Image]
-) -> Float[np.ndarray, "n E"]:
-    """The mean feature of each image; all processes call this in step."""
-    tokenizer, mesh = run.train.pipeline.tokenizer, run.mesh.shape
-    found = []
-    for start in range(0, len(images), CHUNK):
-        part = images[start : start + CHUNK]
-        # The last chunk is filled up: one shape, one compilation.
-        rows = [[image] for image in (*part, *[part[-1]] * (CHUNK - len(part)))]
-        batch = materialize.documents_batch(run.config, tokenizer, rows, complete=False)
-        axes = (("data", "expert"), ("fsdp",), ("fsdp", "tensor"))
-        sizes = (1, CHUNK, batch.real_ZC.shape[1])
-        shards = [math.prod(mesh[axis] for axis in each) for each in axes]
-        batch = batch_lib.padded(batch, *(n + -n % s for n, s in zip(sizes, shards)))
-        placed_batch = run_setup.place(run.mesh, batch)
-        features_ZCE = heldout.fetch(features_step(placed_batch.pixels_ZChwc))
-        slots_RT = batch.images_ZRT[0] // run.config.model.connector.tokens
-        shown_RT = batch.images_ZRT[0] != NO_IMAGE
-        slots = [int(slots_RT[r][shown_RT[r]].min()) for r in range(len(part))]
-        found.append(features_ZCE[0, slots])
-    return np.concatenate(found)

@@ -80,6 +80,11 @@ def _define(values: FlagValues) -> None:
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_bool(
+        "similar", False,
+        "Solved examples are those whose images are most like the query's (RICES), by "
+        "the model's own encoder.", flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_bool(
         "follow", False, "Evaluate each new checkpoint until the run's last step.",
         flag_values=values,
     )  # fmt: skip
@@ -116,7 +121,9 @@ def _check(values: FlagValues) -> Choice:
             f"--limit={values.limit} --batch={values.batch}: must be at least 0 and 1"
         )
     shots = tuple(dict.fromkeys(int(text) for text in values.shots))
-    return Choice(shots, values.limit, values.seed, bool(values.instruct))
+    return Choice(
+        shots, values.limit, values.seed, bool(values.instruct), bool(values.similar)
+    )
 
 
 def _jobs(values: FlagValues, choice: Choice, config: Config | None) -> Iterator[Job]:

@@ -14,6 +14,7 @@ from mmjax.evals.example import Example, Output
 from mmjax.evals.prompts import Prompt
 from mmjax.evals.shots import Parts, Pool
 from mmjax.evals.tasks import Task
+from mmjax.evaluation import nearness
 
 MARK = "<image>"  # stands for an image where a prompt is shown as text
 
@@ -26,6 +27,7 @@ class Manner(NamedTuple):
     shots: int  # solved examples before each query
     pool: Pool  # where they are drawn from
     seed: int
+    find: nearness.Find | None = None  # those most like the query; None: at random
 
 
 class Query(NamedTuple):
@@ -45,7 +47,10 @@ def query(
 
     ValueError where it doesn't fit alone, or an image can't be read.
     """
-    drawn = shots.draw(manner.pool, example, manner.shots, manner.seed)
+    if manner.find is None:
+        drawn = shots.draw(manner.pool, example, manner.shots, manner.seed)
+    else:
+        drawn = manner.find(example, manner.shots)
 
     def fits(parts: Parts) -> bool:
         return _fits(manner, config, tokenizer, example, parts)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mmjax.answering import Answerer
 from mmjax.evals import shots, tasks
 from mmjax.evals.example import Example
-from mmjax.evaluation import asking, own, results, running
+from mmjax.evaluation import asking, nearness, own, results, running
 from mmjax.evaluation.asking import Manner
 from mmjax.evaluation.results import Result
 
@@ -22,6 +22,7 @@ class Choice(NamedTuple):
     limit: int = 0  # examples of a task; 0: all
     seed: int = 0  # of that choice, of the solved examples, of the intervals
     instruct: bool = False  # prompts for models tuned on instructions
+    similar: bool = False  # solved examples are those whose images are most like it
 
 
 class Job(NamedTuple):
@@ -31,6 +32,7 @@ class Job(NamedTuple):
     manner: Manner
     examples: Sequence[Example]
     settings: dict[str, Any]  # noted beside its answers
+    similar: bool = False  # as in `Choice`
 
 
 def of_task(name: str, split: str, root: pathlib.Path, choice: Choice) -> Iterator[Job]:
@@ -55,7 +57,7 @@ def of_task(name: str, split: str, root: pathlib.Path, choice: Choice) -> Iterat
     settings = {"task": name, "split": split, "prompt": prompt.template}
     for count in choice.shots:
         manner = Manner(task, prompt, count, pool, choice.seed)
-        yield _job(name, manner, chosen, settings)
+        yield _job(name, manner, chosen, settings, choice.similar)
 
 
 def of_questions(folder: str | pathlib.Path, choice: Choice) -> Iterator[Job]:
@@ -69,7 +71,7 @@ def of_questions(folder: str | pathlib.Path, choice: Choice) -> Iterator[Job]:
                 own.TASK, own.TASK.prompt, count, shots.pool(examples, True),
                 choice.seed,
             )  # fmt: skip
-            yield _job(name, manner, chosen, settings)
+            yield _job(name, manner, chosen, settings, choice.similar)
 
 
 def run(
@@ -88,8 +90,13 @@ def run(
     for job in jobs:
         name = f"{job.name}-{job.manner.shots}shot"
         settings = {"checkpoint": checkpoint, **job.settings}
+        manner = job.manner
+        if job.similar:
+            say(f"{name}: looking for similar images")
+            found = nearness.finder(answerer, manner.pool, job.examples)
+            manner = manner._replace(find=found)
         said = running.run(
-            answerer, job.manner, job.examples, home, name, settings, batch, say
+            answerer, manner, job.examples, home, name, settings, batch, say
         )
         result, records = results.score(
             job.manner.task, job.examples, said, job.name, settings, job.manner.seed
@@ -111,10 +118,15 @@ def some(examples: Sequence[Example], choice: Choice) -> list[Example]:
 
 
 def _job(
-    name: str, manner: Manner, examples: Sequence[Example], settings: dict[str, Any]
+    name: str,
+    manner: Manner,
+    examples: Sequence[Example],
+    settings: dict[str, Any],
+    similar: bool,
 ) -> Job:
-    more = {"shots": manner.shots, "seed": manner.seed}
-    return Job(name, manner, examples, {**settings, **more})
+    similar = similar and bool(manner.shots)
+    more = {"shots": manner.shots, "seed": manner.seed, "similar": similar}
+    return Job(name, manner, examples, {**settings, **more}, similar)
 
 
 def _require_images(what: str, examples: Sequence[Example]) -> None:

@@ -83,11 +83,14 @@ def attend(
 
 
 def _scores(q_ZRKGTH: Array, part: Part, rule: Rule) -> Float[Array, "Z R K G T S"]:
-    scores = jnp.einsum(
-        "ZRKGTH,ZRKSH->ZRKGTS",
-        q_ZRKGTH,
+    # Keys first: CPUs would copy them, turned, for each product with few queries.
+    scores_ZRKSGT = jnp.einsum(
+        "ZRKSH,ZRKGTH->ZRKSGT",
         part.kept.k_ZRKSH.astype(q_ZRKGTH.dtype),
+        q_ZRKGTH,
         preferred_element_type=jnp.float32,
-    ) * (rule.scale or q_ZRKGTH.shape[-1] ** -0.5)
+    )
+    scores = jnp.moveaxis(scores_ZRKSGT, 3, -1)
+    scores *= rule.scale or q_ZRKGTH.shape[-1] ** -0.5
     scores = pointwise.softcapped(scores, rule.softcap)
     return jnp.where(part.visible_ZRTS[:, :, None, None], scores, MASKED)

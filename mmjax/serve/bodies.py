@@ -1,4 +1,8 @@
-"""Bodies of requests, limited in bytes and time while they are read."""
+"""Bodies of requests, limited in bytes and time while they are read.
+
+What is left of a body that is too large is thrown away as it comes: were the connection
+closed at once, many clients would see that in place of the reply.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -32,7 +36,7 @@ class Bodies:
             self.held += len(chunk)
             if self.held > TOGETHER * self._limits.request_bytes:
                 message = "too much is being read at once: ask again soon"
-                raise Problem(429, message, headers={"Retry-After": "1", **CLOSE})
+                raise Problem(429, message, headers={"Retry-After": "1"})
 
         try:
             await self._each(request, keep)
@@ -50,14 +54,14 @@ class Bodies:
         large = f"the body is larger than {most} bytes (--max_request_bytes)"
         told = request.headers.get("content-length", "")
         if told.isdecimal() and int(told) > most:
-            raise Problem(413, large, headers=CLOSE)
+            raise Problem(413, large)
         size = 0
         try:
             async with asyncio.timeout(seconds):
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size > most:
-                        raise Problem(413, large, headers=CLOSE)
+                        raise Problem(413, large)
                     keep(chunk)
         except TimeoutError:
             rule = f"the body took longer than {seconds:g} seconds (--timeout)"

@@ -109,6 +109,16 @@ def test_a_limit_takes_some_and_a_larger_one_adds_to_them(run, tmp_path):
     assert taken[0] < taken[1]
 
 
+def test_similar_images_stand_before_the_query(run, tmp_path):
+    evaluate(run, "--tasks=vizwiz", "--shots=2", "--similar", f"--out={tmp_path}")
+    path = tmp_path / "step_0" / "vizwiz-2shot.jsonl"
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    # Images of both splits are the same ones, and the nearest stands last.
+    numbers = [line["images"][0].rpartition("/")[2].split(".")[0] for line in found]
+    assert numbers == list("01234")
+    assert len({line["shots"][-1] for line in found}) == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -20,13 +20,14 @@ def small(answerer):
         yield site
 
 
-def replied(connection) -> tuple[int, dict]:
-    """Status and JSON of what comes, and that the connection ends there."""
+def replied(connection, closed: bool = False) -> tuple[int, dict]:
+    """Status and JSON of what comes, and whether the connection ends there."""
     reply = http.client.HTTPResponse(connection)
     reply.begin()
     found = reply.status, json.loads(reply.read())
-    assert reply.getheader("connection") == "close"
-    assert connection.recv(1) == b""
+    assert (reply.getheader("connection") == "close") == closed
+    if closed:
+        assert connection.recv(1) == b""
     return found
 
 
@@ -36,27 +37,35 @@ def head(length: int) -> bytes:
     )
 
 
+GOOD = serving.raw(serving.asked("a red"))
+
+
 def test_a_body_that_says_it_is_too_large_is_not_waited_for(small):
     with small.connect(head(1001)) as connection:
         status, record = replied(connection)
-    assert status == 413
-    assert "larger than 1000 bytes" in record["error"]["message"]
+        assert status == 413
+        assert "larger than 1000 bytes" in record["error"]["message"]
+        connection.sendall(b" " * 1001 + GOOD)  # and is thrown away
+        assert replied(connection)[0] == 200
 
 
-def test_a_body_in_chunks_is_cut_off_where_it_is_too_large(small):
+def test_a_body_in_chunks_is_refused_where_it_is_too_large(small):
     begin = f"POST {CHAT} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"190\r\n" + b" " * 400 + b"\r\n"
     with small.connect(begin.encode() + chunk + chunk) as connection:
         time.sleep(0.2)  # 800 bytes are fine
-        connection.sendall(chunk)  # never ended
+        connection.sendall(chunk)
         assert replied(connection)[0] == 413
+        assert small.metrics()["mmjax_held_bytes"] == 0
+        connection.sendall(chunk * 1000 + b"0\r\n\r\n" + GOOD)
+        assert replied(connection)[0] == 200
 
 
 def test_a_body_that_does_not_come_in_time_is_told_so_and_holds_up_nobody(small):
     begun = time.monotonic()
     with small.connect(head(500) + b'{"messages"') as connection:
         assert small.ask("a red").status == 200
-        status, record = replied(connection)
+        status, record = replied(connection, closed=True)
         assert status == 408
         assert "1.5 seconds" in record["error"]["message"]
         assert 1 < time.monotonic() - begun < 20
