@@ -68,20 +68,23 @@ def test_who_watches_is_shown_answers_that_grow_to_the_last(answerer, monkeypatc
         assert answer.tokens == 12
 
 
+def stay_as_they_end(seen: list[list[Answer]], found: list[Answer]) -> bool:
+    """Whether each answer that was shown as ended is the last one."""
+    shown = [(one, last) for answers in seen for one, last in zip(answers, found)]
+    return all(one == last for one, last in shown if one.ended)
+
+
 def test_an_answer_that_has_ended_stays_as_it_is(answerer, monkeypatch):
     monkeypatch.setattr(speaker, "BLOCK", 1)
-    free = answering.answer(answerer, requests())
-    stop = free[0].text[3:6]
-    asked = [Request((Text("a red"),), 40, 3.0, seed=seed) for seed in range(6)]
-    asked += [requests()[0]._replace(new_tokens=3), requests(stop=(stop,))[0]]
+    asked = requests()
+    stop = answering.answer(answerer, asked)[0].text[3:6]
+    asked[0] = asked[0]._replace(stop=(stop,))
+    asked[1] = asked[1]._replace(new_tokens=3)
     seen = []
     found = answering.answer(answerer, asked, seen.append)
-    assert {answer.ended for answer in found} >= {"length", "stop"}
-    for number, answer in enumerate(found):
-        kept = [answers[number] for answers in seen]
-        first = next(i for i, one in enumerate(kept) if one.ended)
-        assert all(one == answer for one in kept[first:])
-        assert not any(one.ended for one in kept[:first])
+    assert [answer.ended for answer in found] == ["stop", "length", "length", "length"]
+    assert stay_as_they_end(seen, found)
+    assert [bool(answers[1].ended) for answers in seen] == [False] * 2 + [True] * 10
 
 
 def test_what_may_be_the_start_of_a_stop_string_is_not_settled():
@@ -98,9 +101,13 @@ def test_what_may_be_the_start_of_a_stop_string_is_not_settled():
         assert answering.settled(Answer(text, ended="length"), stop) == text
 
 
-def test_the_end_of_the_document_ends_the_text(answerer):
+def test_the_end_of_the_document_ends_the_text(answerer, monkeypatch):
+    monkeypatch.setattr(speaker, "BLOCK", 1)
     asked = [Request((Text("a red"),), 40, 3.0, seed=seed) for seed in range(24)]
-    found = answering.answer(answerer, asked)
+    seen = []
+    found = answering.answer(answerer, asked, seen.append)
+    assert stay_as_they_end(seen, found)
+    assert any(one.ended == "end" for answers in seen[:-1] for one in answers)
     ended = [answer for answer in found if answer.ended == "end"]
     assert ended
     assert all(answer.tokens < 40 for answer in ended)
