@@ -177,9 +177,9 @@ def ours(root: pathlib.Path) -> Any:
         )  # fmt: skip
         first = []
 
-        def watch(tokens: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        def watch(said: speaker.Generated) -> np.ndarray:
             first.append(time.perf_counter())
-            return counts < 0
+            return said.counts_ZR < 0
 
         begun = time.perf_counter()
         made = speaker.speak(

@@ -15,7 +15,7 @@ from mmjax import config as config_lib
 from mmjax import run_setup
 from mmjax.config import Config
 from mmjax.generation import layout, speaker
-from mmjax.generation.speaker import Asked, Continuations, Speaker
+from mmjax.generation.speaker import Asked, Continuations, Generated, Speaker
 from mmjax.ops.sampling import Choice
 
 
@@ -49,7 +49,8 @@ class Answer(NamedTuple):
 
     text: str = ""
     tokens: int = 0  # said up to where the text ends, the stop string included
-    ended: str = ""  # by the "end" of the document, a "stop" string, or its "length"
+    # By the "end" of the document, a "stop" string, or its "length"; "": it goes on.
+    ended: str = ""
     scores: tuple[Score, ...] = ()
 
 
@@ -72,7 +73,7 @@ def ready(
 
 
 def image(content: str | pathlib.Path | bytes) -> Image:
-    """The image of a file, or of a file's content.
+    """The image of a file, or of a file's content, upright as its camera says.
 
     ValueError where there is none that can be read.
     """
@@ -83,7 +84,7 @@ def image(content: str | pathlib.Path | bytes) -> Image:
         except OSError as error:
             raise ValueError(f"{name}: {error.strerror}") from error
     try:
-        return Image(content, *photos.size(content))
+        return photos.upright(content)
     except Exception as error:
         raise ValueError(f"{name}: can't be decoded") from error
 
@@ -138,17 +139,32 @@ def positions(config: Config, tokenizer: Tokenizer, parts: Sequence[Segment]) ->
 def answer(
     answerer: Answerer,
     requests: Sequence[Request],
-    watch: Callable[[list[str]], None] | None = None,
+    watch: Callable[[list[Answer]], None] | None = None,
 ) -> list[Answer]:
     """Answers requests (all with continuations, or none) as one batch.
 
-    `watch` is shown the texts so far, a few tokens at a time. ValueError as `check`.
+    `watch` is shown the answers so far, a few tokens at a time; one that has `ended`
+    stays as it is. What it raises ends the batch. ValueError as `check`.
     """
     for request in requests:
         check(answerer.config, answerer.tokenizer, request)
     scored = [bool(request.continuations) for request in requests]
     assert all(scored) or not any(scored)
     return _score(answerer, requests) if scored[0] else _say(answerer, requests, watch)
+
+
+def settled(answer: Answer, stop: Sequence[str]) -> str:
+    """The start of an answer's text that the tokens to come leave as it is.
+
+    Held back are half a letter, whose other bytes come next, and what may be the start
+    of one of the `stop` strings.
+    """
+    if answer.ended:
+        return answer.text
+    text = answer.text.rstrip("\ufffd")
+    starts = (string[:n] for string in stop for n in range(1, len(string)))
+    held = max((len(start) for start in starts if text.endswith(start)), default=0)
+    return text[: len(text) - held]
 
 
 class _Laid(NamedTuple):
@@ -181,37 +197,33 @@ def _lay(answerer: Answerer, requests: Sequence[Request]) -> _Laid:
 def _say(
     answerer: Answerer,
     requests: Sequence[Request],
-    watch: Callable[[list[str]], None] | None,
+    watch: Callable[[list[Answer]], None] | None,
 ) -> list[Answer]:
     laid = _lay(answerer, requests)
     asked = _asked(laid, requests, answerer.tokenizer.eos)
     room = layout.bucket(int(asked.new_tokens_ZR.max()), layout.LEAST)
 
-    def told(tokens_ZRT: np.ndarray, counts_ZR: np.ndarray) -> list[Answer]:
+    def told(said: Generated) -> list[Answer]:
         return [
-            _cut(answerer.tokenizer, request, tokens_ZRT[place][: counts_ZR[place]])
+            _told(answerer.tokenizer, request, said, place)
             for request, place in zip(requests, laid.places)
         ]
 
-    def look(tokens_ZRT: np.ndarray, counts_ZR: np.ndarray) -> np.ndarray:
-        answers, ended_ZR = told(tokens_ZRT, counts_ZR), np.zeros_like(counts_ZR, bool)
+    def look(said: Generated) -> np.ndarray:
+        answers, ended_ZR = told(said), np.zeros_like(said.counts_ZR, bool)
         for place, found in zip(laid.places, answers):
             ended_ZR[place] = found.ended == "stop"
         if watch is not None:
-            watch([found.text for found in answers])
+            watch(answers)
         return ended_ZR
 
     looks = look if watch or any(request.stop for request in requests) else None
-    made = speaker.speak(
-        answerer.speaker, answerer.weights, laid.batch, laid.lengths_ZR, asked, room,
-        looks,
+    return told(
+        speaker.speak(
+            answerer.speaker, answerer.weights, laid.batch, laid.lengths_ZR, asked,
+            room, looks,
+        )
     )  # fmt: skip
-    return [
-        found._replace(ended="end")
-        if not found.ended and made.stopped_ZR[place]
-        else found._replace(ended=found.ended or "length")
-        for found, place in zip(told(made.tokens_ZRT, made.counts_ZR), laid.places)
-    ]
 
 
 def _asked(laid: _Laid, requests: Sequence[Request], eos: int) -> Asked:
@@ -233,6 +245,20 @@ def _asked(laid: _Laid, requests: Sequence[Request], eos: int) -> Asked:
             each("seed", np.uint32, 0),
         ),
     )
+
+
+def _told(
+    tokenizer: Tokenizer, request: Request, said: Generated, place: tuple[int, int]
+) -> Answer:
+    """What the row at `place` has said, and whether that is all."""
+    tokens = said.tokens_ZRT[place][: said.counts_ZR[place]]
+    found = _cut(tokenizer, request, tokens)
+    if found.ended:
+        return found
+    if said.stopped_ZR[place]:
+        return found._replace(ended="end")
+    full = found.tokens >= request.new_tokens
+    return found._replace(ended="length") if full else found
 
 
 def _cut(tokenizer: Tokenizer, request: Request, tokens: np.ndarray) -> Answer:

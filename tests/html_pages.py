@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-VOID = {"meta", "img", "br", "hr", "link"}
+VOID = {"meta", "img", "br", "hr", "link", "input"}
 WITHIN = """<!doctype html><iframe src="page.html" width="{width}" height="900">
 </iframe><script>onload = () => {{ const root = document.querySelector("iframe")
 .contentDocument.documentElement; document.body.textContent = "overflow " +

@@ -13,7 +13,7 @@ import talking
 from data_pipelines import materialize
 from data_pipelines.records import Text
 from mmjax import answering, objectives
-from mmjax.answering import Request
+from mmjax.answering import Answer, Request
 from mmjax.generation import speaker
 from mmjax.models import vlm
 
@@ -55,22 +55,59 @@ def test_a_stop_string_ends_the_text_wherever_tokens_divide_it(answerer, monkeyp
             assert 0 < found.tokens <= answer.tokens
 
 
-def test_who_watches_is_shown_texts_that_grow_to_the_answer(answerer, monkeypatch):
+def test_who_watches_is_shown_answers_that_grow_to_the_last(answerer, monkeypatch):
     monkeypatch.setattr(speaker, "BLOCK", 3)
     seen = []
     found = answering.answer(answerer, requests(), seen.append)
     assert len(seen) == 5
     for number, answer in enumerate(found):
-        texts = [texts[number].rstrip("\ufffd") for texts in seen]
+        texts = [answering.settled(answers[number], ()) for answers in seen]
         assert all(b.startswith(a) for a, b in itertools.pairwise(texts))
-        assert seen[-1][number] == answer.text
-        assert answer.ended == "length"
+        assert [answers[number].ended for answers in seen] == [""] * 4 + ["length"]
+        assert seen[-1][number] == answer
         assert answer.tokens == 12
 
 
-def test_the_end_of_the_document_ends_the_text(answerer):
+def stay_as_they_end(seen: list[list[Answer]], found: list[Answer]) -> bool:
+    """Whether each answer that was shown as ended is the last one."""
+    shown = [(one, last) for answers in seen for one, last in zip(answers, found)]
+    return all(one == last for one, last in shown if one.ended)
+
+
+def test_an_answer_that_has_ended_stays_as_it_is(answerer, monkeypatch):
+    monkeypatch.setattr(speaker, "BLOCK", 1)
+    asked = requests()
+    stop = answering.answer(answerer, asked)[0].text[3:6]
+    asked[0] = asked[0]._replace(stop=(stop,))
+    asked[1] = asked[1]._replace(new_tokens=3)
+    seen = []
+    found = answering.answer(answerer, asked, seen.append)
+    assert [answer.ended for answer in found] == ["stop", "length", "length", "length"]
+    assert stay_as_they_end(seen, found)
+    assert [bool(answers[1].ended) for answers in seen] == [False] * 2 + [True] * 10
+
+
+def test_what_may_be_the_start_of_a_stop_string_is_not_settled():
+    cases = [
+        ("a red", ("ball",), "a red"),
+        ("a red ba", ("ball", "red"), "a red "),
+        ("a red ball", ("ball\n",), "a red "),
+        ("aaa", ("aab",), "a"),
+        ("a red\ufffd\ufffd", (), "a red"),
+        ("a b\ufffd", ("bc",), "a "),
+    ]
+    for text, stop, expected in cases:
+        assert answering.settled(Answer(text), stop) == expected
+        assert answering.settled(Answer(text, ended="length"), stop) == text
+
+
+def test_the_end_of_the_document_ends_the_text(answerer, monkeypatch):
+    monkeypatch.setattr(speaker, "BLOCK", 1)
     asked = [Request((Text("a red"),), 40, 3.0, seed=seed) for seed in range(24)]
-    found = answering.answer(answerer, asked)
+    seen = []
+    found = answering.answer(answerer, asked, seen.append)
+    assert stay_as_they_end(seen, found)
+    assert any(one.ended == "end" for answers in seen[:-1] for one in answers)
     ended = [answer for answer in found if answer.ended == "end"]
     assert ended
     assert all(answer.tokens < 40 for answer in ended)

@@ -45,18 +45,26 @@ def load(folder: str, name: str, max_side: int) -> Photo:
 
 
 def read(folder: str, name: str) -> bytes:
-    """Bytes of a file inside the folder (links are followed first)."""
+    """Bytes of a file inside the folder (links are followed first). Raises Refused."""
     if "://" in name:
         raise Refused("image_not_local", f"{name}: download it first")
-    root = pathlib.Path(folder).resolve()
     try:
-        path = (root / name).resolve()
-        if not path.is_relative_to(root):
-            raise Refused("image_outside_folder", f"{name}: not inside {folder}")
-        return path.read_bytes()
+        return inside(folder, name).read_bytes()
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, a ring of links
         detail = getattr(error, "strerror", None) or str(error)
         raise Refused("missing_image", f"{name}: {detail}") from error
+
+
+def inside(folder: str, name: str) -> pathlib.Path:
+    """The path of a file, links followed; raises Refused where that leaves the folder.
+
+    OSError, ValueError or RuntimeError where the name can't be one.
+    """
+    root = pathlib.Path(folder).resolve()
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise Refused("image_outside_folder", f"{name}: not inside {folder}")
+    return path
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -65,6 +73,16 @@ def size(data: bytes) -> tuple[int, int]:
         warnings.simplefilter("ignore")
         with PIL.Image.open(io.BytesIO(data)) as opened:
             return opened.size
+
+
+def upright(data: bytes) -> Image:
+    """A readable image as it is, or as JPEG where its camera says how to turn it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with PIL.Image.open(io.BytesIO(data)) as opened:
+            turned = "exif" in opened.info and _turned(opened)
+            width, height = opened.size
+    return convert(data, max(width, height)) if turned else Image(data, width, height)
 
 
 def convert(data: bytes, max_side: int) -> Image:
@@ -102,8 +120,12 @@ def _convert(data: bytes, max_side: int) -> Image:
     return Image(buffer.getvalue(), *photo.size)
 
 
+def _turned(opened: PIL.Image.Image) -> bool:
+    return opened.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
+
+
 def _passes(opened: PIL.Image.Image, max_side: int) -> bool:
-    upright = opened.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
+    upright = not _turned(opened)
     baseline = opened.format == "JPEG" and not opened.info.get("progressive")
     plain = opened.mode in ("RGB", "L")
     return upright and baseline and plain and max(opened.size) <= max_side

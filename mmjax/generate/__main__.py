@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
         prompt = parts.woven(values.prompt or "", images)
         print(answering.answer(opened, [wanted._replace(parts=prompt)])[0].text)
     else:
-        chat.talk(opened, Manner(values.template, values.between, wanted), sys.stdin)
+        chat.talk(opened, _manner(values), sys.stdin)
 
 
 def _define(values: FlagValues) -> None:
@@ -63,8 +63,8 @@ def _define(values: FlagValues) -> None:
         ("prompt", None, "Text to go on from; <image> marks where images stand."),
         ("requests", "", "JSONL: id, prompt, images and what else is asked."),
         ("out", "", "JSONL of answers to --requests; finished ids aren't repeated."),
-        ("template", "{text}", "What a line that is typed becomes in a talk."),
-        ("between", "\n", "What stands after each answer of a talk."),
+        ("template", Manner().template, "What a typed line becomes in a talk."),
+        ("between", Manner().between, "What stands after each answer of a talk."),
     ):
         flags.DEFINE_string(name, default, help_string, flag_values=values)
     flags.DEFINE_enum(
@@ -111,8 +111,7 @@ def _check(values: FlagValues) -> None:
         raise ValueError(f"--requests={values.requests}: no such file")
     if values.batch < 1:
         raise ValueError(f"--batch={values.batch}: must be at least 1")
-    if "{text}" not in values.template:
-        raise ValueError(f"--template={values.template}: must hold {{text}}")
+    chat.check(_manner(values))
 
 
 def _wanted(values: FlagValues) -> Request:
@@ -121,6 +120,10 @@ def _wanted(values: FlagValues) -> Request:
     stop = tuple(values.stop)
     fields: dict[str, Any] = {name: values[name].value for name in names}
     return Request((), **fields, stop=stop)
+
+
+def _manner(values: FlagValues) -> Manner:
+    return Manner(values.template, values.between, _wanted(values))
 
 
 def _batching(values: FlagValues) -> requests.Batching:

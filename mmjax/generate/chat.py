@@ -7,7 +7,7 @@ from typing import NamedTuple, TextIO
 
 from data_pipelines.records import Segment, Text
 from mmjax import answering
-from mmjax.answering import Answerer, Request
+from mmjax.answering import Answer, Answerer, Request
 from mmjax.generate import parts
 
 HELP = (
@@ -20,9 +20,15 @@ _IMAGE = re.compile(r'(?:^|(?<=\s))@(?:"([^"]+)"|(\S+))')
 class Manner(NamedTuple):
     """How a talk goes."""
 
-    template: str  # of what is typed: {text}
-    between: str  # after each answer
-    wanted: Request  # of each answer
+    template: str = parts.SLOT  # of what is typed
+    between: str = "\n"  # after each answer
+    wanted: Request = Request(())  # of each answer
+
+
+def check(manner: Manner) -> None:
+    """Raises ValueError for a template that a text can't be put into."""
+    if manner.template.count(parts.SLOT) != 1:
+        raise ValueError(f"--template={manner.template}: must hold {parts.SLOT} once")
 
 
 def talk(
@@ -59,9 +65,9 @@ def _turn(answerer, manner: Manner, turns, line: str, write) -> list:
     request = manner.wanted._replace(parts=tuple(s for turn in turns for s in turn))
     told = ""
 
-    def watch(texts: list[str]) -> None:
+    def watch(answers: list[Answer]) -> None:
         nonlocal told
-        text = texts[0].rstrip("\ufffd")  # half a letter: its other bytes come next
+        text = answering.settled(answers[0], request.stop)
         write(text[len(told) :])
         told = text
 
@@ -72,15 +78,14 @@ def _turn(answerer, manner: Manner, turns, line: str, write) -> list:
 
 def typed(line: str, template: str) -> tuple[Segment, ...]:
     """The texts and images of a line; ValueError for an image that can't be read."""
-    found = list(_IMAGE.finditer(line))
-    images = [answering.image(match[1] or match[2]) for match in found]
-    pieces, start = [], 0
-    for match in found:
-        pieces.append(line[start : match.start()])
+    segments: list[Segment] = []
+    start = 0
+    for match in _IMAGE.finditer(line):
+        segments.append(Text(line[start : match.start()].strip()))
+        segments.append(answering.image(match[1] or match[2]))
         start = match.end()
-    pieces.append(line[start:])
-    text = template.replace("{text}", parts.MARK.join(p.strip() for p in pieces))
-    return parts.woven(text, images)
+    segments.append(Text(line[start:].strip()))
+    return parts.filled(template, segments)
 
 
 def fitting(

@@ -225,8 +225,8 @@ def kind_of(how: Choice) -> str:
     return "sampled" if warm.any() else "greedy"
 
 
-# (tokens [Z, R, T], counts [Z, R]) -> the rows that are to end, bool [Z, R].
-Watch = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# What was said so far -> the rows that are to end, bool [Z, R].
+Watch = Callable[[Generated], np.ndarray]
 
 
 def speak(
@@ -251,12 +251,13 @@ def speak(
     speech = speaker.begin(weights, hidden_ZRD, asked, room, kind)
     while True:
         told = jax.device_get(speech._replace(kept=()))
+        said = Generated(told.tokens_ZRT, told.counts_ZR, told.stopped_ZR)
         if watch is not None:
-            ended_ZR = told.ended_ZR | watch(told.tokens_ZRT, told.counts_ZR)
+            ended_ZR = told.ended_ZR | watch(said)
             speech = speech._replace(ended_ZR=ended_ZR)
         else:
             ended_ZR = told.ended_ZR
         if ended_ZR.all() or told.step >= most:
-            return Generated(told.tokens_ZRT, told.counts_ZR, told.stopped_ZR)
+            return said
         until = most if watch is None else min(most, int(told.step) + BLOCK)
         speech = speaker.go_on(weights, prompts, speech, asked, np.int32(until), kind)

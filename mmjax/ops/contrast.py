@@ -83,7 +83,8 @@ def losses(
     images_ZCY = jnp.concatenate([scale * images_ZCY, bias * ones_ZC1], axis=-1)
     texts_ZCY = jnp.concatenate([texts_ZCY, ones_ZC1], axis=-1)
     mesh = jax.sharding.get_abstract_mesh()
-    axes = tuple(name for entry in spec for name in _names(entry))
+    over = [name for entry in spec for name in _names(entry)]
+    axes = tuple(name for name in mesh.axis_names if name in over)  # a ring in order
     devices = 1 if mesh.empty else math.prod(mesh.shape[name] for name in axes)
     ring = _Ring(CONTRASTS[kind], block, devices, axes)
     of_device = functools.partial(_of_device, ring)

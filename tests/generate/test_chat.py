@@ -10,6 +10,7 @@ from mmjax import answering
 from mmjax.answering import Request
 from mmjax.generate import chat
 from mmjax.generate.chat import Manner
+from mmjax.generation import speaker
 
 MANNER = Manner("{text} so", "\n", Request((), 4))
 
@@ -33,6 +34,7 @@ def test_images_stand_where_they_are_typed(tmp_path):
         "what is", "beside", "? so"
     ]  # fmt: skip
     assert chat.typed("mail me@home", "{text}") == (Text("mail me@home"),)
+    assert chat.typed("what <image> is", "{text}") == (Text("what <image> is"),)
 
 
 def test_an_answer_goes_on_from_all_that_was_said(answerer):
@@ -42,6 +44,18 @@ def test_an_answer_goes_on_from_all_that_was_said(answerer):
     whole = [Text(t) for t in ("a red so", expected, "\n", "the dog so")]
     again = answering.answer(answerer, [Request(tuple(whole), 4)])[0].text
     assert second == f"{again}\n"
+
+
+def test_what_is_told_of_an_answer_with_a_stop_string_is_the_answer(
+    answerer, monkeypatch
+):
+    monkeypatch.setattr(speaker, "BLOCK", 1)
+    free = answering.answer(answerer, [Request((Text("a red so"),), 30)])[0].text
+    stop = free[len(free) // 2 :][:4]
+    out = io.StringIO()
+    manner = MANNER._replace(wanted=Request((), 30, stop=(stop,)))
+    chat.talk(answerer, manner, ["a red\n"], out)
+    assert out.getvalue().split("> ")[1] == free.split(stop)[0] + "\n"
 
 
 def test_new_forgets_and_quit_ends(answerer):

@@ -191,9 +191,9 @@ def test_who_watches_sees_all_that_was_said_and_ends_rows(monkeypatch):
     free = said("gemma3", batch, lengths, asked(4, NEW))
     seen = []
 
-    def watch(tokens, counts):
-        seen.append((tokens.copy(), counts.copy()))
-        return counts >= np.array([[9, 3, 9, 9]])
+    def watch(found):
+        seen.append((found.tokens_ZRT.copy(), found.counts_ZR.copy()))
+        return found.counts_ZR >= np.array([[9, 3, 9, 9]])
 
     found = said("gemma3", batch, lengths, asked(4, NEW), watch=watch)
     assert found.counts_ZR.tolist() == [[6, 3, 6, 6]]

@@ -50,6 +50,21 @@ def test_a_large_image_is_shrunk_in_proportion_and_a_small_one_never_enlarged():
     assert small.size == (20, 30)
 
 
+def test_only_what_its_camera_says_to_turn_is_turned():
+    for kind in ("JPEG", "PNG", "WEBP"):
+        data = _encoded(_picture(), kind)
+        assert photos.upright(data) == photos.Image(data, 60, 40)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 1
+    data = _encoded(_picture(), exif=exif)
+    assert photos.upright(data).data == data
+    exif[0x0112] = 3  # upside down
+    turned = _opened(photos.upright(_encoded(_picture(), exif=exif)))
+    assert turned.size == (60, 40)
+    assert turned.getpixel((55, 20))[0] > 200
+    assert turned.getpixel((5, 20))[2] > 200
+
+
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "BMP", "TIFF"])
 def test_other_formats_become_baseline_jpeg(kind):
     opened = _opened(photos.convert(_encoded(_picture(), kind), 448))

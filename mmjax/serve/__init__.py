@@ -1,0 +1,1 @@
+"""A trained model as a server that speaks OpenAI's protocol."""
