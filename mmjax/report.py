@@ -150,7 +150,8 @@ def _shots(found: Mapping[int, Result]) -> dict[str, dict[str, Any]]:
     """A task's main figure, by how many solved examples stood before a query."""
     told = {}
     for shots, result in found.items():
-        if figure := result.figures.get(result.main):
+        figure = result.figures.get(result.main)
+        if figure is not None and math.isfinite(figure.value):
             held = {key: _finite(value) for key, value in figure._asdict().items()}
             counts = {"examples": result.examples, "dropped": result.dropped}
             told[str(shots)] = {"figure": result.main, **held, **counts}

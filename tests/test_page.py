@@ -24,6 +24,13 @@ def summary() -> dict:
         "objective": "next_token",
         "retrieval": None,
         "probe": {},
+        "tasks": {
+            "questions.colour_of_several": {
+                shots: {"figure": "accuracy", "value": value, "low": 0.25, "high": 0.75,
+                        "examples": 24, "dropped": 0}
+                for shots, value in (("0", 0.5), ("4", 0.625))
+            },
+        },
         "wall_seconds": 342.0,
         "peak_memory_bytes": 1_430_000_000,
         "device": "2 x cpu",
@@ -109,6 +116,12 @@ def test_every_figure_of_a_question_stands_beside_its_baseline():
     text = "".join(html_pages.read(rendered()).text.split())
     assert "colouraccuracy95.0%mostcommon30.0%exchanged20.0%questions200" in text
     assert "yesnoaccuracy70.0%mostcommon30.0%exchanged50.0%questions200" in text
+
+
+def test_tasks_stand_with_their_shots_and_intervals():
+    html = rendered()
+    for text in ("colour of several", "4 shots", "0.625", "(0.25 to 0.75)"):
+        assert text in html
 
 
 def test_a_run_that_measured_nothing_still_has_a_page():
