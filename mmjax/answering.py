@@ -106,16 +106,21 @@ def check(config: Config, tokenizer: Tokenizer, request: Request) -> int:
         if not good:
             raise ValueError(f"{name}={getattr(request, name)}: {rule}")
     used = positions(config, tokenizer, request.parts)
-    more, what = request.new_tokens, "new_tokens"
-    if request.continuations:
-        more = max(len(tokenizer.encode(text)) for text in request.continuations)
-        what = "continuation's tokens"
+    more = room(tokenizer, request)
+    what = "continuation's tokens" if request.continuations else "new_tokens"
     if used + more > config.data.row_tokens:
         raise ValueError(
             f"the prompt's {used} positions and {more} {what} are {used + more}: a row "
             f"has {config.data.row_tokens} (data.row_tokens)"
         )
     return used
+
+
+def room(tokenizer: Tokenizer, request: Request) -> int:
+    """The positions that a request needs after its prompt."""
+    if request.continuations:
+        return max(len(tokenizer.encode(text)) for text in request.continuations)
+    return request.new_tokens
 
 
 def positions(config: Config, tokenizer: Tokenizer, parts: Sequence[Segment]) -> int:

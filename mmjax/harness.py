@@ -31,13 +31,10 @@ def main(argv: Sequence[str]) -> None:
     """Runs the command line; ValueError for a mistake in it."""
     values = command_line.parse(_define, True, argv[1:])
     if values.help:
-        print(__doc__)
-        for flag in (f for f in sorted(values) if "." not in f):
-            print(f"  --{flag}: {' '.join((values[flag].help or '').split())}")
+        print(f"{__doc__}\n{command_line.listed(values)}")
         return
     absl.logging.set_verbosity(absl.logging.WARNING)
-    if not (values.workdir or values.checkpoint):
-        raise ValueError("--workdir is missing: the folder of a run")
+    place = loading.place(values)
     if not values.tasks:
         raise ValueError("--tasks is missing: names of lm-evaluation-harness")
     if values.batch < 1:
@@ -50,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
         if name not in known.all_tasks:
             raise ValueError(f"--tasks={name}: lm-evaluation-harness has no such task")
     config = command_line.config(values) if values.config else None
-    opened = loading.open(values.checkpoint or values.workdir, config, "")
+    opened = loading.open(place, config, "")
     found = lm_eval.simple_evaluate(
         model=model(opened, values.batch),
         tasks=values.tasks,
@@ -148,9 +145,8 @@ def _parts(prompt: str) -> tuple[Text, ...]:
 
 
 def _define(values: FlagValues) -> None:
+    loading.define(values)
     for name, default, help_string in (
-        ("workdir", "", "Folder of the run."),
-        ("checkpoint", "", "A checkpoint, or a folder of them; default: --workdir."),
         ("include", "", "Folder of more tasks, as YAML files."),
         ("out", "", "JSON of results and of each example."),
     ):

@@ -1,6 +1,8 @@
 """A model from its checkpoint, ready to answer."""
 
 import jax
+from absl import flags
+from absl.flags import FlagValues
 
 from data_pipelines import pipeline
 from mmjax import answering, checkpoint, sharding, validation
@@ -8,6 +10,34 @@ from mmjax import config as config_lib
 from mmjax.answering import Answerer
 from mmjax.config import Config
 from mmjax.models import vlm
+
+CACHES = ("", "bfloat16", "float32")
+
+
+def define(values: FlagValues) -> None:
+    """Defines the flags that say which model."""
+    for name, help_string in (
+        ("workdir", "Folder of the run."),
+        ("checkpoint", "A checkpoint, or a folder of them; default: --workdir."),
+    ):
+        flags.DEFINE_string(name, "", help_string, flag_values=values)
+
+
+def define_cache(values: FlagValues) -> None:
+    """Defines --cache, of `open`."""
+    flags.DEFINE_enum(
+        "cache", "", CACHES,
+        "How keys and values are kept; default: as the activations.",
+        flag_values=values,
+    )  # fmt: skip
+
+
+def place(values: FlagValues) -> str:
+    """The run or checkpoint that the flags name; ValueError where they name none."""
+    found = values.checkpoint or values.workdir
+    if not found:
+        raise ValueError("--workdir is missing: the folder of a run")
+    return found
 
 
 def open(place: str, config: Config | None, cache: str) -> Answerer:

@@ -37,6 +37,17 @@ UNITS = {
 UNIT_COUNTS = {"row": "rows", "loss_token": "loss_tokens", "document": "documents"}
 
 
+def environment(loader: jinja2.BaseLoader | None = None) -> jinja2.Environment:
+    """How templates of pages are read: escaped, and nothing may be left undefined."""
+    return jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render(
     name: str,
     summary: Mapping[str, Any],
@@ -53,15 +64,10 @@ def render(
     bytes), caption and reference.
     """
     template = pathlib.Path(__file__).with_name("report.html.jinja")
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"compact": metrics.compact, "percent": percent}
+    made = environment()
+    made.filters |= {"compact": metrics.compact, "percent": percent}
     sources = list(summary["mixture"])
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return made.from_string(template.read_text(encoding="utf-8")).render(
         name=name,
         summary=summary,
         clock=metrics.clock,

@@ -38,12 +38,11 @@ Keys of `summary.json`, stable; a figure that was not measured is null or absent
 
 import json
 import math
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmjax import metrics, page, schedule
+from mmjax import files, metrics, page, schedule
 from mmjax.config import Config
 from mmjax.evals.heldout import SourceLoss
 from mmjax.evals.probe import Probe
@@ -91,7 +90,7 @@ def write(workdir: pathlib.Path, results: Results) -> None:
     """
     records = metrics.read_lines(workdir / "metrics.jsonl")
     figures = summary(results, records)
-    _replace(workdir / "summary.json", json.dumps(figures, indent=2) + "\n")
+    files.replace(workdir / "summary.json", json.dumps(figures, indent=2) + "\n")
     html = page.render(
         name=workdir.resolve().name,
         summary=figures,
@@ -101,7 +100,7 @@ def write(workdir: pathlib.Path, results: Results) -> None:
         config=dict(results.resolved),
         versions=dict(results.versions),
     )
-    _replace(workdir / "report.html", html)
+    files.replace(workdir / "report.html", html)
 
 
 def summary(results: Results, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -215,10 +214,3 @@ def _delivered(
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    """Writes a file in one step: a reader sees the old one or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

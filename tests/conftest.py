@@ -49,3 +49,20 @@ def answerer(tmp_path_factory):
     import talking  # and with it jax, which most tests start otherwise
 
     return talking.make(tmp_path_factory.mktemp("talking"))
+
+
+@pytest.fixture(scope="module")
+def compile_once(tmp_path_factory):
+    """Programs that several tests compile are compiled by the first."""
+    import synthetic
+
+    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The data of tiny runs."""
+    import tiny_run
+
+    return tiny_run.make_world(tmp_path_factory.mktemp("world"))

@@ -9,22 +9,12 @@ import jax.numpy as jnp
 import live_run
 import numpy as np
 import pytest
-import synthetic
 import tiny_run
 from tiny_run import STEPS
 
 from mmjax import config, feed, journal, metrics, run_setup, stopping, train
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once(tmp_path_factory):
-    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return tiny_run.make_world(tmp_path_factory.mktemp("world"))
+pytestmark = pytest.mark.usefixtures("compile_once")
 
 
 def make_config(world, log=2, checkpoint=3, evaluation=4):

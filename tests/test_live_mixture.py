@@ -12,7 +12,6 @@ import sys
 import live_run
 import numpy as np
 import pytest
-import synthetic
 import tiny_run
 from live_run import FIRST, STEPS, make_config
 
@@ -32,15 +31,7 @@ HERE = pathlib.Path(__file__).parent
 WEIGHTS = (1, 2, 7)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once(tmp_path_factory):
-    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return tiny_run.make_world(tmp_path_factory.mktemp("world"))
+pytestmark = pytest.mark.usefixtures("compile_once")
 
 
 def scheduled(world, *changes):

@@ -7,7 +7,6 @@ import sys
 
 import jax.numpy as jnp
 import pytest
-import synthetic
 import tiny_run
 from absl import flags
 
@@ -22,16 +21,7 @@ from mmjax import (
     validation,
 )
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once(tmp_path_factory):
-    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return tiny_run.make_world(tmp_path_factory.mktemp("world"))
+pytestmark = pytest.mark.usefixtures("compile_once")
 
 
 def make_config(world, **decoder):

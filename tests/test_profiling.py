@@ -5,22 +5,12 @@ import signal
 
 import jax
 import pytest
-import synthetic
 import tiny_run
 
 from mmjax import config, profiling, train
 from mmjax.profiling import steps_of
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once(tmp_path_factory):
-    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return tiny_run.make_world(tmp_path_factory.mktemp("world"))
+pytestmark = pytest.mark.usefixtures("compile_once")
 
 
 def make_config(world):

@@ -14,7 +14,6 @@ import damage
 import jax
 import numpy as np
 import pytest
-import synthetic
 import tiny_run
 from tiny_run import ROWS, STEPS, make_config
 
@@ -25,15 +24,7 @@ from mmjax.models import vlm
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once(tmp_path_factory):
-    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return tiny_run.make_world(tmp_path_factory.mktemp("world"))
+pytestmark = pytest.mark.usefixtures("compile_once")
 
 
 @pytest.fixture(scope="module")

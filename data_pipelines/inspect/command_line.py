@@ -57,6 +57,15 @@ def flags_help(name: str, values: FlagValues) -> str:
     return "\n".join([f"python -m data_pipelines.inspect {name}", *lines])
 
 
+def listed(values: FlagValues) -> str:
+    """A line for each flag of a command, without those of config fields."""
+    return "\n".join(
+        f"  --{name}: {' '.join((values[name].help or '').split())}"
+        for name in sorted(values)
+        if "." not in name
+    )
+
+
 def _check_overrides(arguments: Sequence[str]) -> None:
     """Raises ValueError where an override names no field of a config."""
     for argument in arguments:

@@ -45,8 +45,7 @@ def main(argv: Sequence[str]) -> None:
     command = COMMANDS[name]
     values = command_line.parse(command.define, command.with_config, argv[2:])
     if values.help:
-        for flag in (f for f in sorted(values) if "." not in f):
-            print(f"  --{flag}: {' '.join((values[flag].help or '').split())}")
+        print(command_line.listed(values))
         return
     for line in command.run(values):
         print(line, flush=True)

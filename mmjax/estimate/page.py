@@ -7,7 +7,7 @@ import markupsafe
 
 import data_pipelines.inspect
 from data_pipelines.inspect import pages
-from mmjax import metrics, scopes
+from mmjax import metrics, page, scopes
 from mmjax.estimate import drawing, parts, prediction, text
 from mmjax.estimate.prediction import HEAVIEST, Prediction
 from mmjax.estimate.topologies import GIB
@@ -28,13 +28,8 @@ def write(path: str, found: Prediction, name: str) -> None:
 def render(found: Prediction, name: str) -> str:
     """The page of a config called `name`."""
     folders = (pathlib.Path(__file__), pathlib.Path(data_pipelines.inspect.__file__))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([folder.parent for folder in folders]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    loader = jinja2.FileSystemLoader([folder.parent for folder in folders])
+    environment = page.environment(loader)
     events = found.replay.events
     kinds = {k: s for k, s in parts.by_kind(events).items() if s}
     loops = [

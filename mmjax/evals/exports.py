@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from mmjax import files
 from mmjax.evals.example import Example
 
 
@@ -75,10 +76,8 @@ def llava_answers(
 
 def write(path: pathlib.Path, text: str) -> None:
     """Writes an export, whole or not at all; ValueError if it can't be written."""
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        files.replace(path, text)
     except OSError as error:
         raise ValueError(f"{path} can't be written: {error.strerror}") from None
 

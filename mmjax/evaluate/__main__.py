@@ -33,9 +33,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the command line; ValueError for a mistake in it."""
     values = command_line.parse(_define, True, argv[1:])
     if values.help:
-        print(__doc__)
-        for flag in (f for f in sorted(values) if "." not in f):
-            print(f"  --{flag}: {' '.join((values[flag].help or '').split())}")
+        print(f"{__doc__}\n{command_line.listed(values)}")
         return
     absl.logging.set_verbosity(absl.logging.WARNING)
     choice = _check(values)
@@ -43,16 +41,16 @@ def main(argv: Sequence[str]) -> None:
     wanted: list[Job] = []  # what is wrong with the data is told before a model loads
     if jobs.QUESTIONS not in values.tasks:
         wanted = list(_jobs(values, choice, None))
-    place = values.checkpoint or values.workdir
+    place = loading.place(values)
     found = following.checkpoints(place, bool(values.follow), float(values.poll))
     for checkpoint in found:
         _evaluate(values, choice, config, wanted, str(checkpoint))
 
 
 def _define(values: FlagValues) -> None:
+    loading.define(values)
+    loading.define_cache(values)
     for name, default, help_string in (
-        ("workdir", "", "Folder of the run."),
-        ("checkpoint", "", "A checkpoint, or a folder of them; default: --workdir."),
         ("data", "", "Folder that holds a folder of files for each task."),
         ("out", "", "Folder of the results; default: WORKDIR/evaluation."),
         ("split", "", "Split of the tasks; default: the first of each."),
@@ -88,27 +86,20 @@ def _define(values: FlagValues) -> None:
         "follow", False, "Evaluate each new checkpoint until the run's last step.",
         flag_values=values,
     )  # fmt: skip
-    flags.DEFINE_enum(
-        "cache", "", ("", "bfloat16", "float32"),
-        "How keys and values are kept; default: as the activations.",
-        flag_values=values,
-    )  # fmt: skip
 
 
 def _check(values: FlagValues) -> Choice:
     """What all tasks share; ValueError for flags that can't be."""
-    if not (values.workdir or values.checkpoint):
-        raise ValueError("--workdir is missing: the folder of a run")
+    loading.place(values)
     if values.follow and values.checkpoint:
         raise ValueError("--follow: goes with --workdir, not with --checkpoint")
     if not (values.workdir or values.out):
         raise ValueError("--out is missing: where the results go (or give --workdir)")
+    names = ", ".join((jobs.QUESTIONS, *sorted(tasks.TASKS)))
     if not values.tasks:
-        names = ", ".join((jobs.QUESTIONS, *sorted(tasks.TASKS)))
         raise ValueError(f"--tasks is missing: some of {names}")
     for name in values.tasks:
         if name != jobs.QUESTIONS and name not in tasks.TASKS:
-            names = ", ".join((jobs.QUESTIONS, *sorted(tasks.TASKS)))
             raise ValueError(f"--tasks={name}: must be one of {names}")
         if name != jobs.QUESTIONS and not values.data:
             raise ValueError(

@@ -4,9 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jinja2
-
-from mmjax import page
+from mmjax import files, page
 from mmjax.evals import prompts
 from mmjax.evaluation import results
 from mmjax.evaluation.jobs import Job
@@ -61,19 +59,17 @@ def shown(job: Job, records: Sequence[Mapping[str, Any]], count: int) -> list[Sh
 def write(home: pathlib.Path, checkpoint: str, sections: Sequence[Section]) -> None:
     """Writes the page."""
     template = pathlib.Path(__file__).with_name("page.html.jinja")
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    text = (
+        page.environment()
+        .from_string(template.read_text(encoding="utf-8"))
+        .render(
+            step=pathlib.Path(checkpoint).name,
+            checkpoint=checkpoint,
+            sections=sections,
+            rows=[results.row(section.result) for section in sections],
+        )
     )
-    text = environment.from_string(template.read_text(encoding="utf-8")).render(
-        step=pathlib.Path(checkpoint).name,
-        checkpoint=checkpoint,
-        sections=sections,
-        rows=[results.row(section.result) for section in sections],
-    )
-    results.replace(home / FILE, text)
+    files.replace(home / FILE, text)
 
 
 def _picture(content: str | bytes) -> str:

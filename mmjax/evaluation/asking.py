@@ -1,10 +1,11 @@
 """From an example of a task to the requests that a model is given for it."""
 
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from data_pipelines.records import Image, Text
+from data_pipelines.records import Image, Segment, Text
 from data_pipelines.tokenizer import Tokenizer
 from mmjax import answering
 from mmjax.answering import Answer, Request
@@ -52,18 +53,20 @@ def query(
     else:
         drawn = manner.find(example, manner.shots)
 
+    look = functools.cache(answering.image)  # an image is read once for all attempts
+
+    def request(parts: Parts, place: int | None) -> Request:
+        return _request(manner.task, example, _segments(parts, look), place)
+
     def fits(parts: Parts) -> bool:
-        return _fits(manner, config, tokenizer, example, parts)
+        return _fits(config, tokenizer, request(parts, None))
 
     put = _put(example)
     asked = [shots.ask(manner.prompt, each, drawn, fits) for each in put]
     dropped = max(one.dropped for one in asked)  # the same ones before each context
     kept = drawn[dropped:]
     asked = [shots.ask(manner.prompt, each, kept, lambda parts: True) for each in put]
-    requests = tuple(
-        _request(manner.task, example, one.parts, place)
-        for place, one in enumerate(asked)
-    )
+    requests = tuple(request(one.parts, place) for place, one in enumerate(asked))
     return Query(example, _shown(asked[0].parts), requests, asked[0].shots, dropped)
 
 
@@ -96,23 +99,25 @@ def _put(example: Example) -> list[Example]:
     return [example._replace(question=context) for context in example.contexts]
 
 
-def _fits(
-    manner: Manner, config: Config, tokenizer: Tokenizer, example: Example, parts: Parts
-) -> bool:
-    request = _request(manner.task, example, parts, None)
+def _fits(config: Config, tokenizer: Tokenizer, request: Request) -> bool:
     used = answering.positions(config, tokenizer, request.parts)
-    more = manner.task.new_tokens if manner.task.mode == "generate" else 0
-    for text in request.continuations:
-        more = max(more, len(tokenizer.encode(text)))
+    more = answering.room(tokenizer, request)
     return used + more <= config.data.row_tokens
 
 
-def _request(task: Task, example: Example, parts: Parts, place: int | None) -> Request:
-    """What a model is asked; of an example with contexts, of the one at `place`."""
-    segments = tuple(
-        answering.image(part.content) if isinstance(part, prompts.Image) else Text(part)
+def _segments(
+    parts: Parts, look: Callable[[str | bytes], Image]
+) -> tuple[Segment, ...]:
+    return tuple(
+        look(part.content) if isinstance(part, prompts.Image) else Text(part)
         for part in parts
     )
+
+
+def _request(
+    task: Task, example: Example, segments: tuple[Segment, ...], place: int | None
+) -> Request:
+    """What a model is asked; of an example with contexts, of the one at `place`."""
     if task.mode == "generate":
         return Request(segments, task.new_tokens, stop=task.stops)
     choices = example.choices
@@ -123,8 +128,3 @@ def _request(task: Task, example: Example, parts: Parts, place: int | None) -> R
 
 def _shown(parts: Parts) -> str:
     return "".join(part if isinstance(part, str) else MARK for part in parts)
-
-
-def images(query: Query) -> list[Image]:
-    """The images of a query in reading order, those of solved examples first."""
-    return [part for part in query.requests[0].parts if isinstance(part, Image)]

@@ -1,5 +1,6 @@
 """What is to be evaluated: a task's examples, how they are asked, what is noted."""
 
+import functools
 import hashlib
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -40,9 +41,8 @@ def of_task(name: str, split: str, root: pathlib.Path, choice: Choice) -> Iterat
 
     ValueError says what is missing, and where to put it.
     """
-    task = tasks.TASKS.get(name)
     examples = tasks.load(name, root, split)
-    assert task is not None
+    task = tasks.TASKS[name]
     split = split or next(iter(task.splits))
     prompt = task.prompt
     if choice.instruct:
@@ -66,11 +66,9 @@ def of_questions(folder: str | pathlib.Path, choice: Choice) -> Iterator[Job]:
         name = f"{QUESTIONS}.{kind}" if kind else QUESTIONS
         chosen = some(examples, choice)
         settings = {"task": name, "split": str(folder), "prompt": "as they stand"}
+        pool = shots.pool(examples, True)
         for count in choice.shots:
-            manner = Manner(
-                own.TASK, own.TASK.prompt, count, shots.pool(examples, True),
-                choice.seed,
-            )  # fmt: skip
+            manner = Manner(own.TASK, own.TASK.prompt, count, pool, choice.seed)
             yield _job(name, manner, chosen, settings, choice.similar)
 
 
@@ -87,14 +85,21 @@ def run(
     Gives each with its figures and the records of its examples. ValueError as
     `running.run`.
     """
+    finders: dict[str, nearness.Find] = {}  # by task, whatever the number of shots
+
+    def similar(job: Job, query: Example, count: int) -> list[Example]:
+        if job.name not in finders:
+            say(f"{job.name}: looking for similar images")
+            pool = job.manner.pool
+            finders[job.name] = nearness.finder(answerer, pool, job.examples)
+        return finders[job.name](query, count)
+
     for job in jobs:
         name = f"{job.name}-{job.manner.shots}shot"
         settings = {"checkpoint": checkpoint, **job.settings}
         manner = job.manner
         if job.similar:
-            say(f"{name}: looking for similar images")
-            found = nearness.finder(answerer, manner.pool, job.examples)
-            manner = manner._replace(find=found)
+            manner = manner._replace(find=functools.partial(similar, job))
         said = running.run(
             answerer, manner, job.examples, home, name, settings, batch, say
         )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax import json_lines
+from mmjax import files, json_lines
 from mmjax.evals import bootstrap, postprocess, scoring, tasks
 from mmjax.evals.example import Example
 from mmjax.evals.metric import Metric
@@ -122,7 +122,7 @@ def write(
         held = json.loads((home / FILE).read_text(encoding="utf-8"))["runs"]
         listed = [r for r in held if (r["name"], r["shots"]) not in fresh] + listed
     text = json.dumps({**about, "runs": listed}, indent=2) + "\n"
-    replace(home / FILE, text)
+    files.replace(home / FILE, text)
 
 
 def _listed(result: Result) -> dict[str, Any]:
@@ -139,14 +139,7 @@ def _finite(value: float) -> float | None:
 
 def write_examples(path: pathlib.Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Writes the records of a finished run in the place of what it was told by."""
-    replace(path, json_lines.text(records))
-
-
-def replace(path: pathlib.Path, text: str) -> None:
-    """Writes a file, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    files.replace(path, json_lines.text(records))
 
 
 def table(results: Sequence[Result]) -> list[str]:

@@ -25,16 +25,13 @@ from mmjax.generate import chat, parts, requests
 from mmjax.generate.chat import Manner
 
 POLICIES = ("stop", "record")
-CACHES = ("", "bfloat16", "float32")
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line; ValueError for a mistake in it."""
     values = command_line.parse(_define, True, argv[1:])
     if values.help:
-        print(__doc__)
-        for flag in (f for f in sorted(values) if "." not in f):
-            print(f"  --{flag}: {' '.join((values[flag].help or '').split())}")
+        print(f"{__doc__}\n{command_line.listed(values)}")
         return
     absl.logging.set_verbosity(absl.logging.WARNING)
     _check(values)
@@ -43,8 +40,7 @@ def main(argv: Sequence[str]) -> None:
     if values.requests:  # what is wrong with the file is told before anything is loaded
         asked = requests.read(values.requests, wanted, values.on_bad_request == "stop")
     config = command_line.config(values) if values.config else None
-    place = values.checkpoint or values.workdir
-    opened = loading.open(place, config, values.cache)
+    opened = loading.open(loading.place(values), config, values.cache)
     if values.requests:
         for line in requests.run(opened, asked, values.out, _batching(values)):
             print(line, flush=True)
@@ -57,9 +53,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _define(values: FlagValues) -> None:
+    loading.define(values)
+    loading.define_cache(values)
     for name, default, help_string in (
-        ("workdir", "", "Folder of the run."),
-        ("checkpoint", "", "A checkpoint, or a folder of them; default: --workdir."),
         ("prompt", None, "Text to go on from; <image> marks where images stand."),
         ("requests", "", "JSONL: id, prompt, images and what else is asked."),
         ("out", "", "JSONL of answers to --requests; finished ids aren't repeated."),
@@ -71,11 +67,6 @@ def _define(values: FlagValues) -> None:
         "on_bad_request", "stop", POLICIES,
         "Requests that can't be answered end the program before it begins, or become "
         "lines with an error.", flag_values=values,
-    )  # fmt: skip
-    flags.DEFINE_enum(
-        "cache", "", CACHES,
-        "How keys and values are kept; default: as the activations.",
-        flag_values=values,
     )  # fmt: skip
     for name, help_string in (
         ("image", "File of an image; may be given several times."),
@@ -101,8 +92,7 @@ def _define(values: FlagValues) -> None:
 
 def _check(values: FlagValues) -> None:
     """Raises ValueError for flags that don't go together."""
-    if not (values.workdir or values.checkpoint):
-        raise ValueError("--workdir is missing: the folder of a run")
+    loading.place(values)
     if bool(values.requests) != bool(values.out):
         raise ValueError("--requests and --out: must be given together")
     if values.requests and (values.image or values.prompt is not None):

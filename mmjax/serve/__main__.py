@@ -33,15 +33,11 @@ def main(argv: Sequence[str]) -> None:
     """Runs the command line; ValueError for a mistake in it."""
     values = command_line.parse(_define, True, argv[1:])
     if values.help:
-        print(__doc__)
-        for flag in (f for f in sorted(values) if "." not in f):
-            print(f"  --{flag}: {' '.join((values[flag].help or '').split())}")
+        print(f"{__doc__}\n{command_line.listed(values)}")
         return
     absl.logging.set_verbosity(absl.logging.WARNING)
     limits, manner = _limits(values), _manner(values)
-    place = values.checkpoint or values.workdir
-    if not place:
-        raise ValueError("--workdir is missing: the folder of a run")
+    place = loading.place(values)
     app, running = _libraries()
     with running.listen(values.host, values.port) as where:  # before the model is read
         config = command_line.config(values) if values.config else None
@@ -62,10 +58,9 @@ def _libraries() -> tuple[Any, Any]:
 
 
 def _define(values: FlagValues) -> None:
+    loading.define(values)
     start = Limits()
     for name, default, help_string in (
-        ("workdir", "", "Folder of the run."),
-        ("checkpoint", "", "A checkpoint, or a folder of them; default: --workdir."),
         ("host", "127.0.0.1", "Address to listen at; 0.0.0.0: all of this machine's."),
         ("images", start.images, "Folder of images that requests may name."),
         ("template", Manner().template, "What a message of the user becomes."),

@@ -109,8 +109,10 @@ def test_a_limit_takes_some_and_a_larger_one_adds_to_them(run, tmp_path):
     assert taken[0] < taken[1]
 
 
-def test_similar_images_stand_before_the_query(run, tmp_path):
-    evaluate(run, "--tasks=vizwiz", "--shots=2", "--similar", f"--out={tmp_path}")
+def test_similar_images_stand_before_the_query(run, tmp_path, capsys):
+    evaluate(run, "--tasks=vizwiz", "--shots=1,2", "--similar", f"--out={tmp_path}")
+    told = capsys.readouterr().out
+    assert told.count("looking for similar images") == 1  # for both numbers of shots
     path = tmp_path / "step_0" / "vizwiz-2shot.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()]
     # Images of both splits are the same ones, and the nearest stands last.

@@ -3,7 +3,7 @@
 import pytest
 import talking
 
-from data_pipelines.records import Text
+from data_pipelines.records import Image, Text
 from mmjax import answering
 from mmjax.answering import Answer, Score
 from mmjax.evals import shots
@@ -37,7 +37,7 @@ def test_a_question_is_asked_with_its_images_stops_and_length(answerer):
     [request] = query.requests
     assert request.parts == (picture, Text("a red:"))
     assert (request.new_tokens, request.stop, request.continuations) == (5, (".",), ())
-    assert asking.images(query) == [picture]
+    assert [p for p in request.parts if isinstance(p, Image)] == [picture]
 
 
 def test_solved_examples_stand_before_the_query(answerer):
