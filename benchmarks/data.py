@@ -29,7 +29,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import PIL.Image
 import simplejpeg
@@ -37,7 +36,7 @@ import simplejpeg
 import data_pipelines
 from benchmarks.loaders import compare
 from benchmarks.loaders.base import Photo, Setup
-from data_pipelines import index, pipeline, shards, tokenizer
+from data_pipelines import index, pipeline, resizing, shards, tokenizer
 from data_pipelines.batches import Pipeline
 from data_pipelines.prepare import photos, sample_world
 from data_pipelines.records import Document, Image, Text
@@ -255,8 +254,7 @@ def bare_rate(data: list[bytes], size: int) -> float:
                 image, min_height=least, min_width=least
             )
             if pixels_hwc.shape != out_hwc.shape:
-                method = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
-                cv2.resize(pixels_hwc, (size, size), dst=out_hwc, interpolation=method)
+                resizing.area(pixels_hwc, out_hwc)
 
     return len(data) / cpu_seconds(decode)
 

@@ -330,6 +330,7 @@ class SampleWorld:
     captions: int = 8000  # documents of each kind
     interleaved: int = 4000
     texts: int = 3000
+    names: int = 0  # documents whose pictures have names made up for them; 0: no source
     heldout: int = 200  # held-out documents of each kind
     questions: int = 200  # held-out questions of each type
     image_size: int = 64  # side of the images in pixels

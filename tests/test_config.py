@@ -12,9 +12,10 @@ import pytest
 from mmjax import config as config_lib
 from mmjax import validation
 
+HOME = pathlib.Path(__file__).parent.parent / "configs"
 CONFIGS = sorted(
-    path.stem
-    for path in (pathlib.Path(__file__).parent.parent / "configs").glob("*.py")
+    ".".join(path.relative_to(HOME).with_suffix("").parts)
+    for path in HOME.rglob("*.py")
     if "def get_config(" in path.read_text()
 )
 

@@ -5,17 +5,22 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from data_pipelines.prepare import drawing, questions, scenes, sentences, texts
-from data_pipelines.prepare.questions import Question
+from data_pipelines.prepare.questions import Naming, Question
 from data_pipelines.prepare.scenes import Scene
 from data_pipelines.records import Document, Image, Segment, Text
 
 ORDINALS = ("first", "second", "third", "fourth")
 SOURCES = ("captions", "interleaved", "text")
+# A source of its own: documents that each give two made-up words a meaning, over many
+# pictures; and one of its pictures as a question, whose group has the same meaning.
+NAMES, ONE_NAME = "names", "one_name"
 # Colour and shape also among several things: most scenes show one, and an average over
 # all would hide whether the model tells which colour is whose.
 SEVERAL = {"colour_of_several": "colour", "shape_of_several": "shape"}
 QUESTIONS = (*questions.KINDS, *SEVERAL, "naming", "cloze")
 LICENCE = "CC0-1.0"
+GROUP = 12  # questions of a group
+NAMED = 9  # pictures of a document of `NAMES`
 
 
 class Draft(NamedTuple):
@@ -30,8 +35,13 @@ def document(
 ) -> Document:
     """Document `index` of a source, or a question of a kind in QUESTIONS."""
     rng = random.Random(f"{seed}/{source}/{split}/{index}")
+    more = {}
     if source in QUESTIONS:
         draft = _question(rng, source, split, index)
+    elif source == ONE_NAME:
+        group = index // GROUP
+        meaning = random.Random(f"{seed}/{source}/{split}/group {group}")
+        draft, more = _one_name(rng, meaning, split, index), {"group": group}
     else:
         draft = _WRITERS[source](rng, split)
     segments: list[Segment] = []
@@ -44,7 +54,11 @@ def document(
         else:
             segments.append(segment)
     return Document(
-        tuple(segments), "sample_world", draft.kind, LICENCE, meta={"scenes": shown}
+        tuple(segments),
+        "sample_world",
+        draft.kind,
+        LICENCE,
+        meta={"scenes": shown, **more},
     )
 
 
@@ -91,9 +105,9 @@ def _lines(asked: Iterable[Question], prompts: bool) -> list[Text]:
     return lines
 
 
-def _lesson(rng: random.Random, split: str) -> Draft:
+def _lesson(rng: random.Random, split: str, pictures: int = 0) -> Draft:
     """Examples that give two made-up words a meaning, for this document only."""
-    named, shown = _named_scenes(rng, split, pictures=rng.randint(4, 7))
+    named, shown = _named_scenes(rng, split, pictures or rng.randint(4, 7))
     segments: list[Scene | Text] = []
     for scene in shown:
         question = named.question(scene)
@@ -103,13 +117,17 @@ def _lesson(rng: random.Random, split: str) -> Draft:
 
 def _named_scenes(rng: random.Random, split: str, pictures: int):
     """The first two pictures show both meanings, the others any."""
-    first, second = rng.sample(questions.WORDS, 2)
-    named = questions.naming(rng, (first, second))
+    named = _naming(rng)
     values = list(named.words)
     rng.shuffle(values)
     values += [rng.choice(values) for _ in range(pictures - 2)]
     shown = [questions.named_scene(rng, split, named, value) for value in values]
     return named, shown
+
+
+def _naming(rng: random.Random) -> Naming:
+    first, second = rng.sample(questions.WORDS, 2)
+    return questions.naming(rng, (first, second))
 
 
 def _album(rng: random.Random, split: str) -> Draft:
@@ -173,8 +191,26 @@ def _question(rng: random.Random, kind: str, split: str, index: int) -> Draft:
     return Draft(kind, [scene, *_unanswered(question)])
 
 
+def _names(rng: random.Random, split: str) -> Draft:
+    return _lesson(rng, split, NAMED)._replace(kind=NAMES)
+
+
+def _one_name(
+    rng: random.Random, meaning: random.Random, split: str, index: int
+) -> Draft:
+    """A picture of a group, whose words take turns."""
+    named = _naming(meaning)
+    scene = questions.named_scene(rng, split, named, list(named.words)[index % 2])
+    return Draft(ONE_NAME, [scene, *_unanswered(named.question(scene))])
+
+
 def _unanswered(question: Question) -> list[Text]:
     return [Text(question.prompt, loss=False), Text(question.answer)]
 
 
-_WRITERS = {"captions": _captions, "interleaved": _interleaved, "text": _text}
+_WRITERS = {
+    "captions": _captions,
+    "interleaved": _interleaved,
+    "text": _text,
+    NAMES: _names,
+}

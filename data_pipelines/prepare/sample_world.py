@@ -5,6 +5,7 @@ documents, texts and held-out questions. It is written with the same shards, ind
 tokenizer as a real corpus:
 
     ROOT/{captions,interleaved,text}/{train,heldout}   ROOT/questions/heldout
+    ROOT/names/{train,heldout}  ROOT/one_name/heldout  where names are asked for
     ROOT/tokenizer.model                               ROOT/sample_world.json
 """
 
@@ -26,7 +27,7 @@ from mmjax.config import SampleWorld
 
 VERSION = 7  # of what is generated; another one is made again
 STATE = "sample_world.json"
-FOLDERS = (*documents.SOURCES, "questions")
+FOLDERS = (*documents.SOURCES, "questions", documents.NAMES, documents.ONE_NAME)
 TOKENIZER = "tokenizer.model"
 CHUNK = 200  # documents that a process makes at a time
 ALONE = 1000  # so few documents aren't worth other processes
@@ -173,6 +174,11 @@ def _tasks(spec: SampleWorld) -> dict[str, list[Task]]:
     for source, amount in amounts:
         plan[f"{source}/train"] = _split(spec, source, "train", amount)
         plan[f"{source}/heldout"] = _split(spec, source, "heldout", spec.heldout)
+    if spec.names:
+        name, one = documents.NAMES, documents.ONE_NAME
+        plan[f"{name}/train"] = _split(spec, name, "train", spec.names)
+        plan[f"{name}/heldout"] = _split(spec, name, "heldout", spec.heldout)
+        plan[f"{one}/heldout"] = _split(spec, one, "heldout", spec.questions)
     plan["questions/heldout"] = [
         task
         for kind in documents.QUESTIONS

@@ -52,14 +52,14 @@ def fill(prompt: Prompt, example: Example) -> list[str | Image]:
     return _woven(text.strip(), images)
 
 
-def solved(prompt: Prompt, example: Example) -> list[str | Image]:
-    """The prompt with its answer, as an example in front of a question.
+def solved(prompt: Prompt, example: Example, answer: str) -> list[str | Image]:
+    """The prompt with an answer, as an example in front of a question.
 
     Of an example with contexts, with that of the right choice.
     """
     if example.contexts and example.answer is not None:
         example = example._replace(question=example.contexts[example.answer])
-    return [*fill(prompt, example), f" {answer(prompt, example)}{prompt.between}"]
+    return [*fill(prompt, example), f" {answer}{prompt.between}"]
 
 
 def answer(prompt: Prompt, example: Example) -> str:

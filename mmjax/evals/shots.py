@@ -33,6 +33,13 @@ class Asked(NamedTuple):
     dropped: int  # of those drawn, for want of room
 
 
+class Solved(NamedTuple):
+    """An example with the answer that is shown."""
+
+    example: Example
+    answer: str
+
+
 class Pool(NamedTuple):
     """Solved examples to draw from."""
 
@@ -42,9 +49,12 @@ class Pool(NamedTuple):
     def allows(self, index: int, query: Example) -> bool:
         """Whether an example may stand before this query.
 
-        Of the same split neither the query itself nor one that shows an image of it.
+        Of the same split neither the query itself nor one that shows an image of it;
+        where examples have groups (their words mean the same), one of its group.
         """
         other = self.examples[index]
+        if other.facts.get("group") != query.facts.get("group"):
+            return False
         if not self.same:
             return True
         return other.id != query.id and not set(other.images) & set(query.images)
@@ -98,10 +108,29 @@ def nearest(
     return [pool.examples[i] for i in reversed(chosen)]
 
 
+def solve(prompt: Prompt, examples: Sequence[Example]) -> list[Solved]:
+    """The examples with their own answers."""
+    return [Solved(each, prompts.answer(prompt, each)) for each in examples]
+
+
+def exchange(shots: Sequence[Solved], query: Example, seed: int) -> list[Solved]:
+    """The solved examples of a query with each other's answers, at random.
+
+    What they show of the answers' form and frequency stays; what belongs to which is
+    lost (arXiv 2202.12837).
+    """
+    key = f"{seed} {query.id} exchanged"
+    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+    bits = np.random.Philox(key=int.from_bytes(digest, "little"))
+    order = np.argsort(bits.random_raw(len(shots)), kind="stable").tolist()
+    answers = [shots[place].answer for place in order]
+    return [shot._replace(answer=answer) for shot, answer in zip(shots, answers)]
+
+
 def ask(
     prompt: Prompt,
     query: Example,
-    shots: Sequence[Example],
+    shots: Sequence[Solved],
     fits: Callable[[Parts], bool],
 ) -> Asked:
     """The prompt of a query behind its solved examples.
@@ -111,10 +140,10 @@ def ask(
     """
     for dropped in range(len(shots) + 1):
         kept = shots[dropped:]
-        parts = [part for shot in kept for part in prompts.solved(prompt, shot)]
+        parts = [part for shot in kept for part in prompts.solved(prompt, *shot)]
         parts = _joined([*parts, *prompts.fill(prompt, query)])
         if fits(parts):
-            return Asked(parts, tuple(shot.id for shot in kept), dropped)
+            return Asked(parts, tuple(shot.example.id for shot in kept), dropped)
     raise TooLongError(f"example {query.id} alone doesn't fit the model's context")
 
 

@@ -83,6 +83,11 @@ def _define(values: FlagValues) -> None:
         "the model's own encoder.", flag_values=values,
     )  # fmt: skip
     flags.DEFINE_bool(
+        "exchanged", False,
+        "Solved examples show each other's answers: what is then still right wasn't "
+        "learned from them.", flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_bool(
         "follow", False, "Evaluate each new checkpoint until the run's last step.",
         flag_values=values,
     )  # fmt: skip
@@ -113,7 +118,12 @@ def _check(values: FlagValues) -> Choice:
         )
     shots = tuple(dict.fromkeys(int(text) for text in values.shots))
     return Choice(
-        shots, values.limit, values.seed, bool(values.instruct), bool(values.similar)
+        shots,
+        values.limit,
+        values.seed,
+        bool(values.instruct),
+        bool(values.similar),
+        bool(values.exchanged),
     )
 
 

@@ -29,6 +29,7 @@ class Manner(NamedTuple):
     pool: Pool  # where they are drawn from
     seed: int
     find: nearness.Find | None = None  # those most like the query; None: at random
+    exchanged: bool = False  # they show each other's answers
 
 
 class Query(NamedTuple):
@@ -52,6 +53,9 @@ def query(
         drawn = shots.draw(manner.pool, example, manner.shots, manner.seed)
     else:
         drawn = manner.find(example, manner.shots)
+    solved = shots.solve(manner.prompt, drawn)
+    if manner.exchanged:
+        solved = shots.exchange(solved, example, manner.seed)
 
     look = functools.cache(answering.image)  # an image is read once for all attempts
 
@@ -62,9 +66,9 @@ def query(
         return _fits(config, tokenizer, request(parts, None))
 
     put = _put(example)
-    asked = [shots.ask(manner.prompt, each, drawn, fits) for each in put]
+    asked = [shots.ask(manner.prompt, each, solved, fits) for each in put]
     dropped = max(one.dropped for one in asked)  # the same ones before each context
-    kept = drawn[dropped:]
+    kept = solved[dropped:]
     asked = [shots.ask(manner.prompt, each, kept, lambda parts: True) for each in put]
     requests = tuple(request(one.parts, place) for place, one in enumerate(asked))
     return Query(example, _shown(asked[0].parts), requests, asked[0].shots, dropped)

@@ -24,6 +24,7 @@ class Choice(NamedTuple):
     seed: int = 0  # of that choice, of the solved examples, of the intervals
     instruct: bool = False  # prompts for models tuned on instructions
     similar: bool = False  # solved examples are those whose images are most like it
+    exchanged: bool = False  # solved examples show each other's answers
 
 
 class Job(NamedTuple):
@@ -57,7 +58,7 @@ def of_task(name: str, split: str, root: pathlib.Path, choice: Choice) -> Iterat
     settings = {"task": name, "split": split, "prompt": prompt.template}
     for count in choice.shots:
         manner = Manner(task, prompt, count, pool, choice.seed)
-        yield _job(name, manner, chosen, settings, choice.similar)
+        yield _job(name, manner, chosen, settings, choice)
 
 
 def of_questions(folder: str | pathlib.Path, choice: Choice) -> Iterator[Job]:
@@ -69,7 +70,7 @@ def of_questions(folder: str | pathlib.Path, choice: Choice) -> Iterator[Job]:
         pool = shots.pool(examples, True)
         for count in choice.shots:
             manner = Manner(own.TASK, own.TASK.prompt, count, pool, choice.seed)
-            yield _job(name, manner, chosen, settings, choice.similar)
+            yield _job(name, manner, chosen, settings, choice)
 
 
 def run(
@@ -127,10 +128,14 @@ def _job(
     manner: Manner,
     examples: Sequence[Example],
     settings: dict[str, Any],
-    similar: bool,
+    choice: Choice,
 ) -> Job:
-    similar = similar and bool(manner.shots)
+    similar = choice.similar and bool(manner.shots)
+    exchanged = choice.exchanged and bool(manner.shots)
     more = {"shots": manner.shots, "seed": manner.seed, "similar": similar}
+    if exchanged:
+        name, more = f"{name}.exchanged", {**more, "exchanged": True}
+        manner = manner._replace(exchanged=True)
     return Job(name, manner, examples, {**settings, **more}, similar)
 
 

@@ -56,6 +56,7 @@ def _example(id: str, document: Document) -> Example | None:
             "image_numbers": tuple(range(1, len(images) + 1)),
             "shown": shown,
             "kind": document.kind,
+            "group": document.meta.get("group"),
         },
     )
 

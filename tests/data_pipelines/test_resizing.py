@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -158,3 +159,25 @@ def test_odd_margins_are_larger_below_and_to_the_right():
 )
 def test_fitted_sides_keep_the_aspect_and_are_never_zero(height, width, fitted):
     assert resizing.fitted_sides(height, width, (672, 672)) == fitted
+
+
+def natural(side: int) -> np.ndarray:
+    """A grey picture whose amplitudes fall as 1/f, as those of photos do."""
+    rng = np.random.default_rng(side)
+    down, across = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side))
+    far = np.hypot(down, across)
+    far[0, 0] = 1
+    phases = np.exp(2j * np.pi * rng.random((side, side)))
+    waves = np.fft.ifft2(phases / far).real
+    grey = 127 + 50 * waves / waves.std()
+    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize("side", [192, 211, 240, 256, 288, 289, 336, 384, 500])
+def test_area_is_near_to_lanczos_and_nearer_than_pillows_bilinear(side):
+    pixels_hwc = natural(side)
+    lanczos = pillow(pixels_hwc, (192, 192), "lanczos")
+    found = apart(resized(pixels_hwc, "warp", "area", 192), lanczos)
+    averaged = cv2.resize(pixels_hwc, (192, 192), interpolation=cv2.INTER_AREA)
+    assert found <= 1.15 * apart(averaged, lanczos)
+    assert found <= apart(pillow(pixels_hwc, (192, 192), "bilinear"), lanczos)

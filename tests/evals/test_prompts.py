@@ -9,6 +9,11 @@ def filled(task: str, example: Example) -> list:
     return prompts.fill(tasks.TASKS[task].prompt, example)
 
 
+def solved(task: str, example: Example) -> list:
+    prompt = tasks.TASKS[task].prompt
+    return prompts.solved(prompt, example, prompts.answer(prompt, example))
+
+
 def test_captions_and_questions_are_asked_as_mm1_does():
     example = Example("1", ("x.jpg",), "Who {is} it?")
     assert filled("coco", example) == [Image("x.jpg"), " A photo of"]
@@ -20,10 +25,10 @@ def test_captions_and_questions_are_asked_as_mm1_does():
 
 def test_a_solved_example_ends_with_its_answer_and_a_new_line():
     example = Example("1", ("x.jpg",), "Who?", references=("cat", "dog", "dog"))
-    found = prompts.solved(tasks.TASKS["vqav2"].prompt, example)
+    found = solved("vqav2", example)
     assert found[-1] == " dog\n"
     text = Example("1", (), "Which?", ("p", "q"), 1)
-    found = prompts.solved(tasks.TASKS["arc_easy"].prompt, text)
+    found = solved("arc_easy", text)
     assert "".join(found) == "Question: Which?\nAnswer: q\n\n"
 
 

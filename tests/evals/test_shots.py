@@ -25,6 +25,10 @@ def fits(_) -> bool:
     return True
 
 
+def solved(*examples: Example) -> list[shots.Solved]:
+    return shots.solve(PROMPT, examples)
+
+
 @hypothesis.given(st.integers(0, 2**40), st.integers(0, 8))
 @hypothesis.settings(deadline=None)
 def test_shots_are_different_examples_that_follow_from_seed_and_id(seed, count):
@@ -65,6 +69,28 @@ def test_a_query_of_the_pool_sees_neither_itself_nor_its_image(seed):
         shots.draw(pool, of_one_image[4], 10, seed)
 
 
+def test_an_example_of_a_group_sees_its_own_group_alone():
+    grouped = [e._replace(facts={"group": n % 3}) for n, e in enumerate(TRAIN)]
+    pool = shots.pool(grouped, same=True)
+    drawn = shots.draw(pool, grouped[7], 32, 0)
+    assert {shot.id for shot in drawn} == {f"e{n}" for n in range(1, 100, 3)} - {"e7"}
+    with pytest.raises(ValueError, match="e7: 33 shots are asked for, 32 solved"):
+        shots.draw(pool, grouped[7], 33, 0)
+
+
+def test_exchanged_answers_are_the_same_ones_elsewhere_as_seed_and_id_say():
+    whole = solved(*TRAIN[:8])
+    found = [shots.exchange(whole, query, 0) for query in TRAIN]
+    for one in found:
+        assert [shot.example for shot in one] == TRAIN[:8]
+        assert sorted(shot.answer for shot in one) == [f"a{n}" for n in range(8)]
+    assert len({tuple(one) for one in map(str, found)}) > 90
+    assert shots.exchange(whole, QUERY, 0) == found[7]
+    assert shots.exchange(whole, QUERY, 1) != found[7]
+    kept = [a == b for one in found for a, b in zip(one, whole)]
+    assert sum(kept) < 160  # of 800 a hundred by chance
+
+
 def test_examples_with_a_secret_answer_are_never_shown():
     secret = Example("s", (), "q")
     assert shots.pool([secret, TRAIN[0]], same=False).examples == [TRAIN[0]]
@@ -79,7 +105,7 @@ def test_without_shots_the_query_stands_alone():
 
 
 def test_solved_examples_stand_before_the_query_in_their_order():
-    asked = shots.ask(PROMPT, QUERY, [TRAIN[3], TRAIN[1]], fits)
+    asked = shots.ask(PROMPT, QUERY, solved(TRAIN[3], TRAIN[1]), fits)
     assert asked.shots == ("e3", "e1")
     assert asked.parts == [
         Image("3.jpg"),
@@ -93,7 +119,7 @@ def test_solved_examples_stand_before_the_query_in_their_order():
 
 def test_texts_that_follow_each_other_are_one():
     text = Prompt("Question: {question}\nAnswer:", "\n\n")
-    asked = shots.ask(text, QUERY._replace(images=()), [TRAIN[3]], fits)
+    asked = shots.ask(text, QUERY._replace(images=()), solved(TRAIN[3]), fits)
     assert asked.parts == ["Question: q3\nAnswer: a3\n\nQuestion: q7\nAnswer:"]
 
 
@@ -102,7 +128,7 @@ def test_the_furthest_shots_are_dropped_whole_until_the_rest_fits(room):
     def fits(parts) -> bool:
         return sum(isinstance(part, Image) for part in parts) <= room
 
-    asked = shots.ask(PROMPT, QUERY, TRAIN[:3], fits)
+    asked = shots.ask(PROMPT, QUERY, solved(*TRAIN[:3]), fits)
     assert asked.dropped == 4 - room
     assert asked.shots == tuple(shot.id for shot in TRAIN[4 - room : 3])
     assert asked.parts[-2:] == [Image("7.jpg"), " Question: q7 Short answer:"]
@@ -110,7 +136,7 @@ def test_the_furthest_shots_are_dropped_whole_until_the_rest_fits(room):
 
 def test_a_query_that_does_not_fit_alone_is_named():
     with pytest.raises(ValueError, match="example e7 alone doesn't fit"):
-        shots.ask(PROMPT, QUERY, TRAIN[:3], lambda parts: False)
+        shots.ask(PROMPT, QUERY, solved(*TRAIN[:3]), lambda parts: False)
 
 
 def test_the_nearest_examples_by_cosine_stand_nearest_to_the_query():

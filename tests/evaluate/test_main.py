@@ -98,6 +98,22 @@ def test_tasks_give_figures_examples_a_page_and_exports(run, capsys):
     assert [path.read_bytes() for path in sorted(home.iterdir())] == again
 
 
+def test_exchanged_answers_are_a_result_of_their_own(run, tmp_path):
+    for more in ([], ["--exchanged"]):
+        evaluate(run, "--tasks=arc_easy", "--shots=0,4", f"--out={tmp_path}", *more)
+    home = tmp_path / "step_0"
+    held = json.loads((home / "results.json").read_text())["runs"]
+    assert [(one["name"], one["shots"]) for one in held] == [
+        ("arc_easy", 4), ("arc_easy", 0), ("arc_easy.exchanged", 4),
+    ]  # fmt: skip
+    plain, other = (
+        [json.loads(x) for x in (home / f"{n}-4shot.jsonl").read_text().splitlines()]
+        for n in ("arc_easy", "arc_easy.exchanged")
+    )
+    assert [x["shots"] for x in plain] == [x["shots"] for x in other]
+    assert [x["prompt"] for x in plain] != [x["prompt"] for x in other]
+
+
 def test_a_limit_takes_some_and_a_larger_one_adds_to_them(run, tmp_path):
     taken = []
     for limit in (2, 4):

@@ -48,6 +48,19 @@ def test_solved_examples_stand_before_the_query(answerer):
     assert query.dropped == 0
 
 
+def test_solved_examples_may_show_each_others_answers(answerer):
+    words = ("red", "blue", "ball", "cube", "dog")
+    pool = [Example(word, (), word, references=(word,)) for word in words]
+    how = manner(SAYS, 5, pool)
+    plain = asked(answerer, how, Example("1", (), "a cube"))
+    found = asked(answerer, how._replace(exchanged=True), Example("1", (), "a cube"))
+    assert found.shots == plain.shots
+    pairs = [text.split(": ") for text in found.text.split(" and")[:-1]]
+    assert sorted(question for question, _ in pairs) == sorted(words)
+    assert sorted(answer for _, answer in pairs) == sorted(words)
+    assert any(question != answer for question, answer in pairs)
+
+
 def test_solved_examples_without_room_are_dropped_and_counted(answerer):
     pool = [solved(n) for n in range(40)]
     example = Example("1", (), "a cube")

@@ -29,8 +29,16 @@ def test_a_question_is_put_as_its_document_has_it(tmp_path):
     assert parts == [
         prompts.Image(one.data), "This is a dax.", prompts.Image(two.data), "This is a",
     ]  # fmt: skip
-    assert prompts.solved(own.TASK.prompt, example) == [*parts, " blick."]
+    shown = prompts.answer(own.TASK.prompt, example)
+    assert prompts.solved(own.TASK.prompt, example, shown) == [*parts, " blick."]
     assert example.references == ("blick",)
+
+
+def test_a_question_keeps_the_group_of_its_document(tmp_path):
+    segments = (Text("a", False), Text(" b", True))
+    documents = [Document(segments, meta={"group": n}) for n in (3, 4)]
+    [plain, *grouped] = own.load(write(tmp_path, [Document(segments), *documents]))[""]
+    assert [example.facts["group"] for example in (plain, *grouped)] == [None, 3, 4]
 
 
 def test_documents_without_one_answer_at_the_end_are_none(tmp_path):

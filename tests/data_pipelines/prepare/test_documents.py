@@ -12,7 +12,8 @@ from data_pipelines import records
 from data_pipelines.prepare import documents, questions
 from data_pipelines.records import Image, Text
 
-ALL = (*documents.SOURCES, *documents.QUESTIONS)
+NAMES = (documents.NAMES, documents.ONE_NAME)
+ALL = (*documents.SOURCES, *documents.QUESTIONS, *NAMES)
 SEEN = {
     (source, split): [documents.document(0, source, split, i, 64) for i in range(150)]
     for source in documents.SOURCES
@@ -28,7 +29,7 @@ import hashlib
 from data_pipelines import records
 from data_pipelines.prepare import documents
 digest = hashlib.sha256()
-for source in (*documents.SOURCES, *documents.QUESTIONS):
+for source in (*documents.SOURCES, *documents.QUESTIONS, "names", "one_name"):
     for i in range(10):
         document = documents.document(7, source, "heldout", i, 64)
         digest.update(records.encode(document))
@@ -155,6 +156,35 @@ def test_a_lesson_teaches_two_words_for_this_document_only():
         ):
             meanings[word].add(scene.split(" on ")[0])
     assert all(len(scenes) > 1 for scenes in meanings.values())
+
+
+def test_a_document_of_names_shows_two_words_over_nine_pictures():
+    for index in range(20):
+        document = documents.document(0, "names", "train", index, 32)
+        said = [s.text for s in document.segments if isinstance(s, Text)][1::2]
+        assert len(document.meta["scenes"]) == len(said) == documents.NAMED == 9
+        assert len(set(said)) == 2
+
+
+def test_questions_of_a_group_give_two_words_one_meaning():
+    meanings = set()
+    for group in range(20):
+        found = [
+            documents.document(0, "one_name", "heldout", index, 32)
+            for index in range(documents.GROUP * group, documents.GROUP * (group + 1))
+        ]
+        assert {document.meta["group"] for document in found} == {group}
+        looks = collections.defaultdict(list)
+        said = [document.segments[-1].text for document in found]
+        for document, word in zip(found, said):
+            [scene] = document.meta["scenes"]
+            looks[word].append(set(scene.split(" on ")[0].split()))
+        assert all(set.intersection(*seen) for seen in looks.values())
+        assert said[::2] == [said[0]] * 6
+        assert said[1::2] == [said[1]] * 6
+        assert said[0] != said[1]
+        meanings.add(tuple(said[:2]))
+    assert len(meanings) > 15
 
 
 def test_both_caption_styles_occur():

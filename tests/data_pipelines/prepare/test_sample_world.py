@@ -48,6 +48,15 @@ def test_the_folder_is_laid_out_as_any_prepared_corpus(root):
     assert kinds == dict.fromkeys(sorted(documents.QUESTIONS), 8)
 
 
+def test_names_are_a_source_where_they_are_asked_for(root, tmp_path):
+    spec = dataclasses.replace(SPEC, names=20, questions=24)
+    made = sample_world.ensure(tmp_path, spec, progress=False)
+    counts = {"names/train": 20, "names/heldout": 8, "one_name/heldout": 24}
+    for folder, amount in counts.items():
+        assert shards.read_manifest(made / folder)["records"] == amount
+        assert not (root / folder).exists()
+
+
 def test_words_of_questions_are_single_tokens(root):
     words = tokenizer.open(root / "tokenizer.model")
     prompt = "Question: What colour is the circle? Short answer:"
