@@ -9,6 +9,7 @@ import talking
 from data_pipelines import records, shards
 from data_pipelines.records import Document, Text
 from mmjax import checkpoint, config
+from mmjax.evals.scorers import captions, meteor
 from mmjax.evaluate import __main__ as program
 
 WORDS = ("red", "blue", "ball", "cube", "dog")
@@ -155,6 +156,36 @@ def test_mistakes_are_told_by_name(run, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=r"[\s\S]") as caught:
         evaluate(run, f"--out={tmp_path}", *arguments)
     assert message in str(caught.value)
+
+
+@pytest.mark.extra
+def test_captions_may_be_scored_by_meteor(run, tmp_path):
+    if lacking := meteor.missing():
+        pytest.skip(lacking)
+    home = tmp_path / "evals" / "captions"
+    home.mkdir(parents=True)
+    lines = []
+    for n in range(4):
+        (home / f"{n}.jpg").write_bytes(talking.image(n).data)
+        lines.append(json.dumps({"image": f"{n}.jpg", "captions": ["a dog", "a cube"]}))
+    (home / "captions.jsonl").write_text("\n".join(lines) + "\n")
+    for more in ([], ["--meteor"]):
+        program.main(["evaluate", f"--workdir={run}", f"--data={tmp_path}/evals",
+                      "--tasks=captions", f"--out={tmp_path}/out", *more])  # fmt: skip
+        home = tmp_path / "out" / "step_0"
+        [found] = json.loads((home / "results.json").read_text())["runs"]
+        assert ("METEOR" in found["figures"]) == bool(more)
+    text = (home / "captions-0shot.jsonl").read_text()
+    said = [json.loads(line)["parsed"] for line in text.splitlines()]
+    whole = captions.with_meteor(said, [("a dog", "a cube")] * 4)
+    assert found["figures"]["METEOR"]["value"] == whole["METEOR"].value
+
+
+def test_without_java_meteor_is_refused_before_a_model_is_loaded(monkeypatch):
+    monkeypatch.setattr(meteor.shutil, "which", lambda _: None)
+    with pytest.raises(ValueError, match="--meteor: METEOR needs Java"):
+        program.main(["evaluate", "--workdir=nowhere", "--tasks=captions",
+                      "--data=nowhere", "--meteor"])  # fmt: skip
 
 
 def test_missing_images_are_counted_before_a_model_is_loaded(run, tmp_path):
