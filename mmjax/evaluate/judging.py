@@ -90,9 +90,9 @@ def _tell_left_out(
     done: Sequence[Done], asked: Sequence[Questions], say: Callable[[str], None]
 ) -> None:
     """A line for each task that isn't judged."""
-    why = {"generate": "none of its answers is known in words"}
+    why = {True: "none of its answers is known in words", False: "it is by likelihood"}
     lines = (
-        f"{job.name}: not judged: {why.get(job.manner.task.mode, 'chosen by likelihood')}"
+        f"{job.name} isn't judged: {why[job.manner.task.mode == 'generate']}"
         for (job, _, _), questions in zip(done, asked)
         if not questions
     )
