@@ -12,7 +12,7 @@ from mmjax.evaluation.results import Result
 
 FILE = "page.html"
 RIGHT = 0.5  # a score from which on an answer counts as right, for the filter
-_JUDGED = {True: "yes", False: "no"}
+_JUDGED = {True: "yes", False: "no", None: ""}
 SIDE = 224  # pixels of the longer side of a picture
 
 
@@ -53,7 +53,7 @@ def shown(job: Job, records: Sequence[Mapping[str, Any]], count: int) -> list[Sh
                 _references(record),
                 score,
                 state,
-                _JUDGED.get(record.get("judged"), ""),
+                _JUDGED[record.get("judged")],
             )
         )
     return found
