@@ -9,6 +9,9 @@ Each kind is a run of --config in which only the connector differs, as
 started again, the same command goes on, and kinds that are done aren't run again. Other
 flags go to every run (name them with --name, so that they have folders of their own).
 
+Seconds are measured at the end, of all kinds in turn, round by round in one process, on
+the first batch, so that other work on the machine meets all alike.
+
 A kind that can't make so many tokens of the encoder's patches is left out and says why.
 At a patch size of 8 the quickstart's encoder has 8 x 8 patches: kinds that make one
 token of several patches have something to do then, and those with one token a patch are
@@ -16,15 +19,21 @@ left out.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+
 from mmjax import config as config_lib
-from mmjax import connector_flops, metrics
+from mmjax import connector_flops, metrics, run_setup, step
+from mmjax.config import Config
 
 HEADER = ("connector", "parameters", "MFLOP an image", "step, s", "held-out loss")
 
@@ -37,6 +46,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--workdir", default="runs/connectors")
     parser.add_argument("--name", default="", help="of a variant, for its folders")
+    parser.add_argument("--rounds", type=int, default=20, help="of a step of each kind")
     parser.add_argument("--out", help="a markdown file for the table")
     args, overrides = parser.parse_known_args()
     unknown = sorted(set(args.kinds) - set(config_lib.CONNECTORS))
@@ -48,13 +58,20 @@ def main() -> None:
         if done(folder) or train(args, kind, folder, overrides):
             found[kind] = measured(folder)
         write(args, overrides, found)
+    for kind, taken in seconds(args, list(found)).items():
+        found[kind]["seconds"] = taken
+    write(args, overrides, found)
     print(table(found), flush=True)
 
 
 def folder_of(args: argparse.Namespace, kind: str) -> pathlib.Path:
     """The run of a kind: runs that differ in what we know of have other folders."""
-    parts = [kind, f"{args.tokens}tokens", f"{args.steps}steps", args.name]
-    return pathlib.Path(args.workdir) / "-".join(part for part in parts if part)
+    return pathlib.Path(args.workdir) / f"{kind}-{label(args)}"
+
+
+def label(args: argparse.Namespace) -> str:
+    parts = [f"{args.tokens}tokens", f"{args.steps}steps", args.name]
+    return "-".join(part for part in parts if part)
 
 
 def done(folder: pathlib.Path) -> bool:
@@ -92,21 +109,62 @@ def train(
 def measured(folder: pathlib.Path) -> dict[str, Any]:
     """What a finished run says of its connector."""
     summary = json.loads((folder / "summary.json").read_text())
-    resolved = json.loads((folder / "config.json").read_text())["config"]
-    model = config_lib.from_dict(resolved).model
-    records = metrics.read_lines(folder / "metrics.jsonl")
-    seconds = [r["seconds_per_step"] for r in records if "seconds_per_step" in r]
+    model = config_of(folder).model
     return {
         "parameters": summary["parameters"]["connector"],
         "flops": connector_flops.forward(model),
-        # The first interval has what starts slowly in it.
-        "seconds": statistics.median(seconds[1:] or seconds),
         "loss": summary["heldout_loss"],
         "accuracy": summary["accuracy"],
         "baseline": summary["baseline"],
         "exchanged": summary["accuracy_images_exchanged"],
         "device": summary["device"],
     }
+
+
+def seconds(args: argparse.Namespace, kinds: Sequence[str]) -> dict[str, float]:
+    """Seconds of a step of each kind, the median of some rounds; kept in a file."""
+    path = pathlib.Path(args.workdir) / f"seconds-{label(args)}.json"
+    with contextlib.suppress(FileNotFoundError):
+        held = json.loads(path.read_text())
+        if set(kinds) <= held.keys():
+            return {kind: held[kind] for kind in kinds}
+    takes = {kind: stepper(folder_of(args, kind)) for kind in kinds}
+    for _ in range(2):
+        for take in takes.values():
+            take()
+    spent: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for turn in range(args.rounds):
+        for kind in kinds if turn % 2 else kinds[::-1]:
+            began = time.perf_counter()
+            takes[kind]()
+            spent[kind].append(time.perf_counter() - began)
+    found = {kind: statistics.median(times) for kind, times in spent.items()}
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def stepper(folder: pathlib.Path) -> Callable[[], None]:
+    """What takes a step of a run's model, from the beginning, on its first batch."""
+    config = config_of(folder)
+    run = run_setup.set_up(config, folder)
+    train_step = step.make_train_step(run.model, config, run.mesh)
+    state = step.init_state(run.model, config, run.mesh, jax.random.key(config.seed))
+    batches = run.train.pipeline.batches(0, 1)
+    batch = run_setup.place(run.mesh, next(batches))
+    batches.close()
+
+    def take() -> None:
+        nonlocal state
+        state, _ = train_step(state, batch)
+        jax.block_until_ready(state)
+
+    return take
+
+
+def config_of(folder: pathlib.Path) -> Config:
+    """The config of a run."""
+    resolved = json.loads((folder / "config.json").read_text())["config"]
+    return config_lib.from_dict(resolved)
 
 
 def table(found: dict[str, Any]) -> str:
@@ -124,7 +182,7 @@ def table(found: dict[str, Any]) -> str:
                 f"`{kind}`",
                 metrics.compact(run["parameters"]),
                 f"{run['flops'] / 1e6:.1f}",
-                f"{run['seconds']:.2f}",
+                f"{run['seconds']:.3f}" if "seconds" in run else "",
                 f"{mean:.3f}",
                 *_shares(run["accuracy"], asked),
             ]
@@ -154,7 +212,7 @@ def write(
     part.write_text(
         f"{table(found)}\n\n`python -m benchmarks.connectors {flags}` with "
         f"`{args.config}`, on {devices}. Parameters and FLOPs (forward) are the "
-        "connector's; seconds are medians of log intervals; the held-out loss is the "
+        "connector's; seconds are medians of steps in turn; the held-out loss is the "
         "mean of the sources'.\n"
     )
     part.replace(path)

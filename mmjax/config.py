@@ -459,12 +459,13 @@ class Evaluation:
     # Training images that linear probes of the encoder are fitted on, at the end; of
     # the first source whose documents have labels. 0: no probe.
     probe: int = 0
-    # What is asked few-shot at the end, of a run of one process: `questions`, or tasks
+    # What is asked few-shot, of a run of one process: `questions`, or tasks
     # of `mmjax.evals.tasks`, whose files lie in a folder of their name in `tasks_root`.
     tasks: tuple[str, ...] = ()
     tasks_root: str = ""
     shots: tuple[int, ...] = (0, 4, 8)  # solved examples before each query
     examples: int = 100  # of each task, or kind of question; 0: all
+    tasks_every: int = 0  # steps between two times they are asked; 0: only at the end
 
 
 @dataclasses.dataclass

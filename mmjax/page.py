@@ -73,6 +73,7 @@ def render(
         clock=metrics.clock,
         tiles=tiles(summary),
         charts=list(_charts(records, sources, excess, UNITS[summary["objective"]])),
+        shots=sorted({n for one in summary["tasks"].values() for n in one}, key=int),
         sources=[(s, _css(charts.source_colour(i))) for i, s in enumerate(sources)],
         mixture=mixture_bars(summary),
         samples=[{**s, "uri": data_uri(s["image"])} for s in samples],

@@ -29,6 +29,8 @@ from mmjax.config import Source
 from mmjax.evals import heldout, questions, retrieval
 from mmjax.evals.retrieval import Recall
 from mmjax.evaluation.jobs import Job
+from mmjax.generation import speaker
+from mmjax.generation.speaker import Speaker
 from mmjax.journal import Journal
 from mmjax.report import Sample
 from mmjax.run_setup import Run, Stream
@@ -45,6 +47,7 @@ class Evaluation(NamedTuple):
     held_out: Stream | None
     questions: Stream | None
     tasks: Sequence[Job] = ()
+    speaker: Speaker | None = None  # of a model that makes text
 
 
 def open(run: Run, say: Callable[[str], None]) -> Evaluation:
@@ -76,6 +79,7 @@ def open(run: Run, say: Callable[[str], None]) -> Evaluation:
         opened(folders, config.evaluation.rows) if folders else None,
         opened([asked], 0) if asked else None,
         run_tasks.open(run),
+        speaker.make(config.model, run.mesh) if _answers(run) else None,
     )
 
 
@@ -134,11 +138,22 @@ def answers(evaluation: Evaluation, params: Any) -> dict[str, questions.Score]:
 
 def answering_with(evaluation: Evaluation, params: Any) -> Answerer | None:
     """What answers with the parameters, where the run's model makes text."""
-    run = evaluation.run
-    if not _answers(run):
+    run, speaks = evaluation.run, evaluation.speaker
+    if speaks is None:
         return None
-    tokenizer = run.train.pipeline.tokenizer
-    return answering.ready(run.config, run.mesh, tokenizer, params)
+    tokenizer, weights = run.train.pipeline.tokenizer, speaks.prepare(params)
+    return Answerer(run.config, run.mesh, tokenizer, speaks, weights)
+
+
+def tasks(
+    evaluation: Evaluation, answerer: Answerer | None, done: int, journal: Journal
+) -> run_tasks.Results:
+    """Asks the few-shot tasks after `done` steps; says and records what comes out."""
+    wanted = evaluation.tasks
+    found = run_tasks.evaluate(evaluation.run, wanted, answerer, done, journal.say)
+    if found:
+        journal.write(done, run_tasks.record(found))
+    return found
 
 
 def captions(
@@ -204,7 +219,7 @@ def finish(
     scores = answers(evaluation, params)
     answerer = answering_with(evaluation, params)
     samples = captions(evaluation, answerer, run.config.evaluation.samples)
-    tasks = run_tasks.evaluate(run, evaluation.tasks, answerer, journal.say)
+    asked = tasks(evaluation, answerer, steps, journal)
     pairs = recall(evaluation, params)
     held_out = evaluation.held_out and evaluation.held_out.pipeline
     probes = run_probe.probes(run, held_out, params, journal.say)
@@ -234,7 +249,7 @@ def finish(
             peak_memory_bytes=peak_memory(),
             retrieval=pairs,
             probes=probes,
-            tasks=tasks,
+            tasks=asked,
         )
         report.write(run.workdir, results)
     journal.say(f"report: {run.workdir / 'report.html'}")

@@ -1,4 +1,4 @@
-"""Few-shot tasks that a run is evaluated on at its end."""
+"""Few-shot tasks that a run is evaluated on, at its end and on the way."""
 
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 
 from data_pipelines import paths
+from mmjax import metrics
 from mmjax.answering import Answerer
 from mmjax.config import Config
 from mmjax.evaluation import jobs
@@ -49,25 +50,40 @@ def evaluate(
     run: Run,
     wanted: Sequence[Job],
     answerer: Answerer | None,
+    done: int,
     say: Callable[[str], None],
 ) -> Results:
-    """The results of the jobs; files of each are left in the run's `evaluation`."""
+    """The results of the jobs after `done` steps.
+
+    Files of each are left in the run's `evaluation`.
+    """
     found: Results = {}
     if answerer is None:
         return found
-    steps = run.config.steps
-    home = run.workdir / "evaluation" / f"step_{steps}"
-    done = jobs.run(answerer, wanted, home, f"step {steps}", _BATCH, lambda text: None)
-    for job, result, _ in done:
+    home = run.workdir / "evaluation" / f"step_{done}"
+    given = jobs.run(answerer, wanted, home, f"step {done}", _BATCH, lambda text: None)
+    for job, result, _ in given:
         found.setdefault(job.name, {})[result.shots] = result
     for name, by_shots in found.items():
         say(line(name, by_shots))
     return found
 
 
+def record(found: Results) -> metrics.Record:
+    """The figures that are quoted, as a record: `tasks/NAME/4shot` and so on."""
+    return {
+        f"tasks/{name}/{shots}shot": result.figures[result.main].value
+        for name, by_shots in found.items()
+        for shots, result in by_shots.items()
+        if result.main in result.figures
+    }
+
+
 def line(name: str, by_shots: dict[int, Result]) -> str:
     """The results of a task in words."""
     one = next(iter(by_shots.values()))
+    if not any(result.main in result.figures for result in by_shots.values()):
+        return f"{name}: no example fits a row"
     told = ", ".join(
         f"{shots} shots {result.figures[result.main].value:.3g}"
         + f" ({result.dropped / result.examples:.1f} of them without room)"

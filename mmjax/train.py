@@ -213,16 +213,27 @@ def save(parts: Parts, state: State, done: int) -> None:
 
 
 def evaluate_if_due(parts: Parts, state: State, done: int) -> None:
-    """Measures the held-out losses where the config asks for it before the end."""
-    every, steps = parts.run.config.evaluation.every, parts.run.config.steps
-    if not every or done == 0 or done % every or done == steps:
+    """Measures what the config asks for at this step, before the end."""
+    asked, journal = parts.run.config.evaluation, parts.journal
+
+    def due(every: int) -> bool:
+        return bool(every and done) and done % every == 0
+
+    if done == parts.run.config.steps:
         return
-    parts.journal.flush()
-    with out_of_memory.explained(parts.run, "measuring held-out losses"):
-        found = run_eval.losses(parts.evaluation, state.params)
-    parts.journal.write(done, run_eval.record(found))
-    parts.journal.say(f"step {done}: held-out loss {run_eval.line(found)}")
-    parts.journal.start_clock()
+    if due(asked.every):
+        journal.flush()
+        with out_of_memory.explained(parts.run, "measuring held-out losses"):
+            found = run_eval.losses(parts.evaluation, state.params)
+        journal.write(done, run_eval.record(found))
+        journal.say(f"step {done}: held-out loss {run_eval.line(found)}")
+        journal.start_clock()
+    if asked.tasks and due(asked.tasks_every):
+        journal.flush()
+        with out_of_memory.explained(parts.run, "asking few-shot tasks"):
+            answerer = run_eval.answering_with(parts.evaluation, state.params)
+            run_eval.tasks(parts.evaluation, answerer, done, journal)
+        journal.start_clock()
 
 
 def change_mixture_if_asked(parts: Parts, done: int) -> tuple[Parts, bool]:

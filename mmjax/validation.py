@@ -42,7 +42,7 @@ MAY_BE_ZERO = {
     "model.decoder.moe.balance_loss", "model.decoder.moe.z_loss",
     "model.decoder.cross_attention.every", "model.decoder.cross_attention.row_images",
     "checkpoint.keep_every", "evaluation.every", "evaluation.samples",
-    "evaluation.probe", "evaluation.examples",
+    "evaluation.probe", "evaluation.examples", "evaluation.tasks_every",
     *(f"model.{vit}.{field}" for vit in ("vit", "second_vit")
       for field in ("layer_scale", "registers", "position_grid")),
 }  # fmt: skip
@@ -296,7 +296,7 @@ def _objective_problems(config: Config) -> list[str]:
 
 
 def _task_problems(config: Config) -> list[str]:
-    """What tasks at the end ask of a run; their names are checked when they open."""
+    """What tasks ask of a run; their names are checked when they open."""
     asked, kind, problems = config.evaluation, config.model.objective.kind, []
     if asked.tasks and kind != "next_token":
         problems.append(

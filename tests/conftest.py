@@ -66,3 +66,12 @@ def world(tmp_path_factory):
     import tiny_run
 
     return tiny_run.make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Programs are compiled fast, and run slowly."""
+    import synthetic
+
+    with synthetic.quick_compilation():
+        yield

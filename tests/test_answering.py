@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import synthetic
 import talking
 
 from data_pipelines import materialize
@@ -17,11 +16,7 @@ from mmjax.answering import Answer, Request
 from mmjax.generation import speaker
 from mmjax.models import vlm
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def requests(**how) -> list[Request]:

@@ -14,10 +14,7 @@ from mmjax.models import vlm
 META = {"config": {"steps": 8}, "position": {"row": 40}, "versions": {"jax": "x"}}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def abstract(shape=synthetic.ONE, **model) -> step.State:

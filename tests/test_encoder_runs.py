@@ -7,7 +7,6 @@ import re
 import jax
 import numpy as np
 import pytest
-import synthetic
 import tiny_run
 
 from data_pipelines.prepare import sample_world, scenes
@@ -28,10 +27,7 @@ from mmjax.models import vlm
 STEPS = 4
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

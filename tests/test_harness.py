@@ -1,18 +1,13 @@
 """lm-evaluation-harness drives a model to the answers that our own tasks give."""
 
 import pytest
-import synthetic
 import talking
 
 from mmjax import answering, harness
 from mmjax.answering import Request, Text
 from mmjax.evaluation import jobs, running
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_prompts_are_read_once_and_scores_are_those_of_each_alone(answerer):

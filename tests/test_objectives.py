@@ -19,10 +19,7 @@ from mmjax.ops import next_patch
 KINDS = ("aim", "contrastive")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @functools.cache

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import pytest
-import synthetic
 
 from data_pipelines import (
     index,
@@ -84,10 +83,7 @@ DOCUMENTS = (  # of texts and sides of images; stored in another order
 ROWS = ((0, 1, 2), (3, 4))  # records that are packed together
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 class World(NamedTuple):

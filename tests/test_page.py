@@ -124,6 +124,18 @@ def test_tasks_stand_with_their_shots_and_intervals():
         assert text in html
 
 
+def test_tasks_that_lack_some_shots_or_all_keep_their_columns():
+    whole = summary()["tasks"]["questions.colour_of_several"]
+    tasks = {"questions.none": {}, "questions.four": {"4": whole["4"]}, "all": whole}
+    html = rendered(summary=summary() | {"tasks": tasks})
+    text = "".join(html_pages.read(html).text.split())
+    dash = "\N{EN DASH}"
+    assert (
+        f"task0shots4shotsquestionsnone{dash}{dash}0four{dash}0.625(0.25to0.75)24"
+        in text
+    )
+
+
 def test_a_run_that_measured_nothing_still_has_a_page():
     nothing = {"questions": {}, "heldout_loss": {}, "heldout_tokens": {}}
     bare = summary() | nothing | {"delivered": {}}

@@ -1,5 +1,6 @@
-"""Few-shot tasks at the end of a run, on the data it makes itself."""
+"""Few-shot tasks of a run, at its end and on the way, on the data it makes itself."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,7 +9,8 @@ import synthetic
 import tiny_run
 
 from data_pipelines.prepare import sample_world
-from mmjax import answering, run_setup, run_tasks, step
+from mmjax import answering, metrics, run_setup, run_tasks, step, train
+from mmjax.evaluation.results import Result
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +30,11 @@ def test_each_kind_of_question_is_asked_with_each_number_of_shots(run):
     said = []
     with synthetic.quick_compilation():
         answerer = answering.ready(run.config, run.mesh, tokenizer, params)
-        found = run_tasks.evaluate(run, wanted, answerer, said.append)
+        found = run_tasks.evaluate(run, wanted, answerer, 6, said.append)
     kinds = {path.partition(".")[2] for path in found}
     assert {"colour", "naming", "cloze"} <= kinds
     assert len(said) == len(found)
-    home = run.workdir / "evaluation" / f"step_{run.config.steps}"
+    home = run.workdir / "evaluation" / "step_6"
     for name, by_shots in found.items():
         assert list(by_shots) == [0, 1]
         for shots, result in by_shots.items():
@@ -42,8 +44,14 @@ def test_each_kind_of_question_is_asked_with_each_number_of_shots(run):
             assert result.figures["accuracy"].value == sum(scores) / len(scores)
 
 
+def test_a_task_of_which_no_example_fits_a_row_says_so():
+    nothing = Result("t", 0, "accuracy", {}, 0, 0, 3, 0, {})
+    assert run_tasks.line("t", {0: nothing}) == "t: no example fits a row"
+    assert run_tasks.record({"t": {0: nothing}}) == {}
+
+
 def test_a_model_that_makes_no_text_is_asked_nothing(run):
-    assert run_tasks.evaluate(run, run_tasks.open(run), None, print) == {}
+    assert run_tasks.evaluate(run, run_tasks.open(run), None, 6, print) == {}
 
 
 def test_what_is_missing_is_told_at_the_start(run):
@@ -55,3 +63,30 @@ def test_what_is_missing_is_told_at_the_start(run):
     with pytest.raises(ValueError, match="'nothing' is none of"):
         run_tasks.open(run)
     run.config.evaluation.tasks = ("questions",)
+
+
+def test_tasks_are_asked_on_the_way_and_again_by_no_later_start(tmp_path, monkeypatch):
+    sample_world.ensure(tmp_path / "world", tiny_run.spec(), progress=False)
+    made = tiny_run.make_config(tmp_path / "world")
+    made.evaluation.tasks, made.evaluation.shots = ("questions",), (0,)
+    made.evaluation.examples, made.evaluation.tasks_every = 1, 2
+    asked = []
+    answer = answering.answer
+
+    def counted(answerer, requests):
+        asked[-1] += len(requests)
+        return answer(answerer, requests)
+
+    monkeypatch.setattr(answering, "answer", counted)
+    with synthetic.quick_compilation():
+        for steps in (4, 6):
+            asked.append(0)
+            train.train(dataclasses.replace(made, steps=steps), tmp_path / "run")
+    lines = metrics.read_lines(tmp_path / "run" / "metrics.jsonl")
+    found = [r for r in lines if "tasks/questions.colour/0shot" in r]
+    assert [r["step"] for r in found] == [2, 4, 6]
+    assert {r["tasks/questions.colour/0shot"] for r in found} <= {0.0, 1.0}
+    kinds = sum(name.startswith("tasks/") for name in found[0])
+    samples = made.evaluation.samples
+    # The first start asks at 2 and at its end, 4; what the second finds at 4 is there.
+    assert asked == [2 * kinds + samples, kinds + samples]

@@ -8,11 +8,7 @@ import synthetic
 
 from mmjax import config, hlo, scopes
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def made(**fields):

@@ -8,11 +8,7 @@ import synthetic
 from mmjax import objectives, optim, sharding, step
 from mmjax.ops.cross_entropy import TokenLoss
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def plain_loss(run, params, batch):

@@ -10,11 +10,7 @@ from mmjax import checkpoint, config, sharding, step, upcycle
 from mmjax.config import Moe
 from mmjax.models import vlm
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def made(**moe) -> config.Config:

@@ -18,7 +18,7 @@ def get_config() -> config_lib.Config:
     config.model.vit.image_size = 32
     config.model.vit.patch_size = 8
     config.model.vit.layers = 3
-    config.model.connector.tokens = 4
+    config.model.connector.tokens = 1
     config.model.decoder.width = 128
     config.model.decoder.heads = config.model.decoder.kv_heads = 4
     config.model.decoder.mlp_width = 384
@@ -34,4 +34,5 @@ def get_config() -> config_lib.Config:
     config.evaluation.every = 500
     config.evaluation.questions = "one_name/heldout"
     config.evaluation.examples = 240
+    config.evaluation.tasks_every = 1000
     return config

@@ -25,6 +25,7 @@ from data_pipelines.inspect import command_line
 from mmjax import cli, loading
 from mmjax.config import Config
 from mmjax.evals import tasks
+from mmjax.evals.scorers import meteor
 from mmjax.evaluate import exporting, following, judge_flags, judging, page
 from mmjax.evaluate.judging import Done, Judge
 from mmjax.evaluate.page import Section
@@ -92,6 +93,10 @@ def _define(values: FlagValues) -> None:
         "learned from them.", flag_values=values,
     )  # fmt: skip
     flags.DEFINE_bool(
+        "meteor", False, "Captions are scored by METEOR, too, which needs Java.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_bool(
         "follow", False, "Evaluate each new checkpoint until the run's last step.",
         flag_values=values,
     )  # fmt: skip
@@ -114,6 +119,8 @@ def _check(values: FlagValues) -> Choice:
             raise ValueError(
                 f"--data is missing: DATA/{name} holds the files of {name}"
             )
+    if values.meteor and (lacking := meteor.missing()):
+        raise ValueError(f"--meteor: {lacking}")
     if not all(text.strip().isdecimal() for text in values.shots):
         raise ValueError(f"--shots={','.join(values.shots)}: must be whole numbers")
     if values.limit < 0 or values.batch < 1:
@@ -128,6 +135,7 @@ def _check(values: FlagValues) -> Choice:
         bool(values.instruct),
         bool(values.similar),
         bool(values.exchanged),
+        bool(values.meteor),
     )
 
 

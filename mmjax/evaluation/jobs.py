@@ -25,6 +25,7 @@ class Choice(NamedTuple):
     instruct: bool = False  # prompts for models tuned on instructions
     similar: bool = False  # solved examples are those whose images are most like it
     exchanged: bool = False  # solved examples show each other's answers
+    meteor: bool = False  # captions are scored by METEOR, too
 
 
 class Job(NamedTuple):
@@ -49,6 +50,8 @@ def of_task(name: str, split: str, root: pathlib.Path, choice: Choice) -> Iterat
     """
     examples = tasks.load(name, root, split)
     task = tasks.TASKS[name]
+    if choice.meteor and "captions" in task.scorers:
+        task = task._replace(scorers=(*task.scorers, "meteor"))
     split = split or next(iter(task.splits))
     prompt = task.prompt
     if choice.instruct:

@@ -10,7 +10,6 @@ import numpy as np
 import peer_models as peers
 import PIL.Image
 import pytest
-import synthetic
 import weight_samples as samples
 
 from data_pipelines import materialize, tokenizer
@@ -33,10 +32,7 @@ DOCUMENTS = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

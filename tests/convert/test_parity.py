@@ -3,16 +3,9 @@
 import numpy as np
 import peer_models as peers
 import pytest
-import synthetic
 
-pytestmark = pytest.mark.extra
+pytestmark = [pytest.mark.extra, pytest.mark.usefixtures("quick_compilation")]
 TOLERANCE = 1e-4  # of the largest number, in float32
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
 
 
 LLAMA3 = {

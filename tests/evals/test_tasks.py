@@ -1,3 +1,4 @@
+import collections
 import json
 import pathlib
 
@@ -235,6 +236,33 @@ def test_real_annotation_files_are_read_whole(
         assert all(pathlib.Path(e.images[0]).is_file() for e in examples)
     if folder == "text_qa":
         assert all(0 <= (e.answer or 0) < len(e.choices) for e in examples)
+
+
+@pytest.mark.parametrize("task", ["textvqa", "vizwiz"])
+def test_the_most_common_answer_scores_what_the_real_file_says(real_data, task):
+    examples = tasks.load(task, real_data / "vqa", "val")
+    said = [collections.Counter(e.references).most_common(1)[0] for e in examples]
+    found = tasks.score(task, examples, [Output(text) for text, _ in said])
+    # Without one answer, the others hold at most all who gave it, at least all but one.
+    most = sum(min(1.0, count / 3) for _, count in said) / len(said)
+    least = sum(min(1.0, (count - 1) / 3) for _, count in said) / len(said)
+    for name in ("vqa_official", "vqa_leaderboard"):
+        assert found[name].value > least - 0.01
+    assert found["vqa_official"].value < most + 0.03  # answers that are one normalised
+    wrong = tasks.score(task, examples, [Output("qqqq")] * len(examples))
+    assert wrong["vqa_official"].value == wrong["vqa_leaderboard"].value == 0.0
+
+
+def test_a_persons_captions_score_highly_on_the_real_file(real_data):
+    examples = tasks.load("captions", real_data / "captions/flickr8k_1000", "test")
+    others = [e._replace(references=e.references[1:]) for e in examples]
+    own = [Output(e.references[0]) for e in examples]
+    found = tasks.score("captions", others, own)
+    exchanged = tasks.score("captions", others, own[1:] + own[:1])
+    assert 0.5 < found["CIDEr"].value < 1.5
+    assert exchanged["CIDEr"].value < 0.1
+    whole = tasks.score("captions", examples, own)
+    assert whole["BLEU_4"].value == pytest.approx(1.0)
 
 
 def test_the_golden_questions_are_those_of_the_real_file(real_data, golden):

@@ -17,6 +17,7 @@ from chat_server import Act
 from data_pipelines import records, shards
 from data_pipelines.records import Document, Text
 from mmjax import checkpoint, config
+from mmjax.evals.scorers import captions, meteor
 from mmjax.evaluate import __main__ as program
 
 WORDS = ("red", "blue", "ball", "cube", "dog")
@@ -172,7 +173,12 @@ def test_a_judge_adds_its_figure_and_nothing_else_changes(
     common = [OPEN, f"--out={tmp_path}"]
     home = shutil.copytree(evaluated, tmp_path / "step_0")
     plain = _contents(home)
-    with chat_server.serve(judging_plans.exact) as server:
+
+    def plan(prompt: str, number: int) -> Act:
+        red = "red" in judging_plans.told(prompt).references
+        return Act(says="yes" if red else "no")
+
+    with chat_server.serve(plan) as server:
         asks = [
             f"--judge={server.url}/", "--judge_model=m", f"--judge_key_env={ENV}",
             "--judge_requests_per_minute=60000",
@@ -191,12 +197,13 @@ def test_a_judge_adds_its_figure_and_nothing_else_changes(
     held = {r["name"]: r for r in json.loads(judged["results.json"])["runs"]}
     assert "judged" not in held["arc_easy"]["figures"]
     own = held["questions.naming"]
-    assert own["figures"]["judged"] == own["figures"]["accuracy"]
+    assert own["figures"]["judged"]["value"] == pytest.approx(2 / 9)
+    assert held["vizwiz"]["figures"]["judged"] == {"value": 1, "low": 1, "high": 1}
     assert (own["judged"], own["judge_failed"]) == (9, {})
     assert own["settings"]["judge"]["model"] == "m"
     lines = judged["questions.naming-0shot.jsonl"].decode().splitlines()
     for record in map(json.loads, lines):
-        assert record["judged"] == (record["score"] == 1.0)
+        assert record["judged"] == ("red" in record["references"])
     assert judged["page.html"].count(b", the judge says ") == 5 + 9
     assert sum(" judged " in line for line in told.splitlines()) == 2
     (journal,) = set(judged) - set(plain)
@@ -261,6 +268,36 @@ def test_mistakes_are_told_by_name(run, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=r"[\s\S]") as caught:
         evaluate(run, f"--out={tmp_path}", *arguments)
     assert message in str(caught.value)
+
+
+@pytest.mark.extra
+def test_captions_may_be_scored_by_meteor(run, tmp_path):
+    if lacking := meteor.missing():
+        pytest.skip(lacking)
+    home = tmp_path / "evals" / "captions"
+    home.mkdir(parents=True)
+    lines = []
+    for n in range(4):
+        (home / f"{n}.jpg").write_bytes(talking.image(n).data)
+        lines.append(json.dumps({"image": f"{n}.jpg", "captions": ["a dog", "a cube"]}))
+    (home / "captions.jsonl").write_text("\n".join(lines) + "\n")
+    for more in ([], ["--meteor"]):
+        program.main(["evaluate", f"--workdir={run}", f"--data={tmp_path}/evals",
+                      "--tasks=captions", f"--out={tmp_path}/out", *more])  # fmt: skip
+        home = tmp_path / "out" / "step_0"
+        [found] = json.loads((home / "results.json").read_text())["runs"]
+        assert ("METEOR" in found["figures"]) == bool(more)
+    text = (home / "captions-0shot.jsonl").read_text()
+    said = [json.loads(line)["parsed"] for line in text.splitlines()]
+    whole = captions.with_meteor(said, [("a dog", "a cube")] * 4)
+    assert found["figures"]["METEOR"]["value"] == whole["METEOR"].value
+
+
+def test_without_java_meteor_is_refused_before_a_model_is_loaded(monkeypatch):
+    monkeypatch.setattr(meteor.shutil, "which", lambda _: None)
+    with pytest.raises(ValueError, match="--meteor: METEOR needs Java"):
+        program.main(["evaluate", "--workdir=nowhere", "--tasks=captions",
+                      "--data=nowhere", "--meteor"])  # fmt: skip
 
 
 def test_missing_images_are_counted_before_a_model_is_loaded(run, tmp_path):

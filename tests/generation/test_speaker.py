@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import model_samples
 import numpy as np
 import pytest
-import synthetic
 import uncached
 from uncached import asked
 
@@ -22,10 +21,7 @@ from mmjax.ops import cross_entropy
 NEW = 6
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 YARN = config.RopeScaling("yarn", factor=4.0, original_length=8, slow=0.1, fast=1.0)

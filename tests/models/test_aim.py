@@ -5,17 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pair_samples
 import pytest
-import synthetic
 
 from mmjax.models import vlm
 
 PATCHES = 4  # two rows of two, of 4 x 4 pixels
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.mark.parametrize("special", [False, True])

@@ -11,11 +11,7 @@ from mmjax import config, optim, sharding, step, validation
 from mmjax.batch import NO_IMAGE
 from mmjax.models import cross_attention, decoder, vlm
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 # Row 0: words, then a document with two images; row 1: an image document, then words.

@@ -3,16 +3,11 @@ import jax.numpy as jnp
 import model_samples
 import numpy as np
 import pytest
-import synthetic
 
 from mmjax import config, optim
 from mmjax.models import decoder, vlm
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 SEGMENTS = np.array([[[1, 1, 1, 2, 2, 2, 2, 3, 0, 0]]], np.int32)

@@ -13,11 +13,7 @@ from mmjax.models import decoder as decoder_lib
 from mmjax.models import vlm
 from mmjax.ops import cross_entropy, pointwise, rope
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 YARN = RopeScaling("yarn", factor=4.0, original_length=8, slow=0.1, fast=1.0)

@@ -7,17 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pair_samples
 import pytest
-import synthetic
 
 from mmjax.models import vlm
 
 ROWS = [[[1, "slot 0", 5, 6], [1, 7, "slot 1", 8]], [[1, "slot 2", 9, 4, 3]]]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @functools.cache

@@ -8,16 +8,11 @@ import jax.numpy as jnp
 import model_samples
 import numpy as np
 import pytest
-import synthetic
 
 from mmjax import config, optim
 from mmjax.models import vit
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 # What differs from the small model's encoder: 8 pixels, 2 x 2 patches, 2 layers.

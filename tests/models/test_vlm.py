@@ -6,18 +6,13 @@ import jaxprs
 import model_samples
 import numpy as np
 import pytest
-import synthetic
 
 from mmjax import config, optim, validation
 from mmjax.batch import NEWLINE, Batch
 from mmjax.models import connectors, layers, vlm
 from mmjax.ops import attention, experts, pointwise, splash
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 # Row 0: words, then a document with two images; row 1: an image document, then words.

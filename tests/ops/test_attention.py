@@ -5,15 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import synthetic
 
 from mmjax.ops import attention
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 ANYWHERE = ("blocked", "reference")  # the backends that are no kernel of TPUs

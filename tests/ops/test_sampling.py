@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-import synthetic
 
 from mmjax.ops import sampling
 from mmjax.ops.sampling import Choice
@@ -16,10 +15,7 @@ LOGITS = np.log(np.array([0.3, 0.05, 0.25, 0.02, 0.18, 0.2], np.float32))
 DRAWS = 4000
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @functools.partial(jax.jit, static_argnums=4)

@@ -10,11 +10,7 @@ import synthetic
 from mmjax import config, sharding
 from mmjax.models import connectors
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 KINDS = sorted(connectors.CONNECTORS)

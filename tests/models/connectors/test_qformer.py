@@ -5,15 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import synthetic
 
 from mmjax import config, optim
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    with synthetic.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_the_qformer_doesn_t_see_the_order_of_patches():
