@@ -174,10 +174,9 @@ def _word(heard: Heard, key: bytes) -> Record:
 
 
 def _settings(who: Judge) -> dict[str, Any]:
-    """What a figure is a figure of; never the key."""
+    """What tells its figure from that of another judge."""
     return {
         "model": who.endpoint.model,
-        "endpoint": who.endpoint.url,
         "prompt_sha256": judge.digest(),
         "temperature": who.endpoint.temperature,
     }

@@ -81,7 +81,6 @@ def test_a_judge_of_exact_matches_gives_the_accuracy_and_its_interval(tmp_path):
     assert all(one.fields["temperature"] == 0 for one in server.asked)
     assert result.settings["judge"] == {
         "model": "m",
-        "endpoint": server.url,
         "prompt_sha256": rules.digest(),
         "temperature": 0.0,
     }

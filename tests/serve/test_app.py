@@ -172,10 +172,12 @@ def test_what_happens_is_counted(answerer):
         assert found["mmjax_held_bytes"] == 0
 
 
-def test_the_preparations_own_client_is_served(site):
+def test_our_own_client_is_served(site):
     endpoint = client.Endpoint(f"http://127.0.0.1:{site.port}/v1", "tiny", max_tokens=9)
     with pytest.raises(client.Failure, match="cut off"):
         client.ask(endpoint, "a red", talking.image(1).data)
+    with pytest.raises(client.Failure, match="cut off"):
+        client.ask(endpoint._replace(temperature=0.0), "a red")
     with pytest.raises(ValueError, match="HTTP 404"):
         client.ask(endpoint._replace(model="other"), "a red", talking.image(1).data)
 
