@@ -459,7 +459,7 @@ class Evaluation:
     # Training images that linear probes of the encoder are fitted on, at the end; of
     # the first source whose documents have labels. 0: no probe.
     probe: int = 0
-    # What is asked few-shot, of a run of one process: `questions`, or tasks
+    # What is asked few-shot: `questions`, or tasks
     # of `mmjax.evals.tasks`, whose files lie in a folder of their name in `tasks_root`.
     tasks: tuple[str, ...] = ()
     tasks_root: str = ""

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mmjax import sharding
@@ -35,6 +36,18 @@ def _adder() -> tuple[NamedSharding, Callable[[jax.Array], tuple[jax.Array, ...]
     everywhere = NamedSharding(mesh, PartitionSpec())
     add = jax.jit(lambda parts: tuple(parts.sum(axis=0)), out_shardings=everywhere)
     return NamedSharding(mesh, PartitionSpec("process")), add
+
+
+def first() -> bool:
+    """Whether this is the process that writes what a run leaves."""
+    return jax.process_index() == 0
+
+
+def as_first(values: np.ndarray) -> np.ndarray:
+    """What the first process gives, on all of them; each calls this, equally often."""
+    if jax.process_count() == 1 or not values.size:
+        return values
+    return np.asarray(multihost_utils.broadcast_one_to_all(values))
 
 
 class Poll:

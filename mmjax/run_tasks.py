@@ -3,8 +3,6 @@
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
-import jax
-
 from data_pipelines import paths
 from mmjax import metrics
 from mmjax.answering import Answerer
@@ -22,15 +20,9 @@ _BATCH = 16
 def open(run: Run) -> list[Job]:
     """The jobs of `evaluation.tasks`, so that what is missing is told at the start.
 
-    ValueError for that, and where several processes would have to agree.
+    ValueError for that.
     """
-    config = run.config
-    if config.evaluation.tasks and jax.process_count() > 1:
-        raise ValueError(
-            f"evaluation.tasks={','.join(config.evaluation.tasks)}: needs a run of one "
-            "process; beside others run  python -m mmjax.evaluate --follow"
-        )
-    return list(_jobs(config))
+    return list(_jobs(run.config))
 
 
 def _jobs(config: Config) -> Iterator[Job]:
@@ -53,7 +45,7 @@ def evaluate(
     done: int,
     say: Callable[[str], None],
 ) -> Results:
-    """The results of the jobs after `done` steps.
+    """The results of the jobs after `done` steps, those of the first process whole.
 
     Files of each are left in the run's `evaluation`.
     """

@@ -49,6 +49,12 @@ def test_processes_sum_their_counts_and_count_each_row_once(outcomes):
     assert two["counts"] == [True, True, False, True]
 
 
+def test_what_the_first_process_gives_is_what_all_have(outcomes):
+    assert [told["first"] for told in outcomes] == [True, False]
+    for told in outcomes:
+        assert told["as_first"] == [[True, False, True], [7], []]
+
+
 def test_a_wish_of_one_process_is_known_to_all_a_step_after_they_were_asked(outcomes):
     for told in outcomes:
         assert told["answers"] == [False, False, False, False, True, False]

@@ -116,7 +116,8 @@ def command(workdir, world, *flags):
     short = [
         "--config.steps=4", "--config.optim.warmup_steps=2", "--config.log.every=1",
         "--config.evaluation.every=2", "--config.evaluation.questions=",
-        "--config.evaluation.samples=0", f"--config.data.root={world}",
+        "--config.evaluation.samples=0", "--config.evaluation.tasks=()",
+        f"--config.data.root={world}",
         f"--workdir={workdir}", "--config.data.sample_world.captions=600",
         "--config.data.sample_world.interleaved=300",
     ]  # fmt: skip

@@ -30,6 +30,11 @@ def main(process: str, count: str, port: str) -> None:
         processes.counts(sharding.make_mesh(config.Mesh(*shape)), 8, 8)
         for shape in SHAPES
     ]
+    told["first"] = processes.first()
+    told["as_first"] = [
+        processes.as_first(np.array(own_values)).tolist()
+        for own_values in ([own == 0, own == 1, True], [own + 7], [])
+    ]
     print(json.dumps({"sums": found, "counts": counts, **told}))
 
 

@@ -17,6 +17,8 @@ def get_config() -> config_lib.Config:
     config.steps = 6000
     config.model.vit.image_size = 32
     config.model.vit.patch_size = 8
+    config.model.vit.width = 64
+    config.model.vit.mlp_width = 256
     config.model.vit.layers = 3
     config.model.connector.tokens = 1
     config.model.decoder.width = 128

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from mmjax import processes
 from mmjax.answering import Answerer
 from mmjax.evals import shots, tasks
 from mmjax.evals.example import Example
@@ -91,8 +92,8 @@ def run(
 ) -> Iterator[tuple[Job, Result, list[dict[str, Any]]]]:
     """Does the jobs one after the other, into files of a folder.
 
-    Gives each with its figures and the records of its examples. ValueError as
-    `running.run`.
+    Gives each with its figures and the records of its examples, which of several
+    processes the first one has. ValueError as `running.run`.
     """
     finders: dict[str, nearness.Find] = {}  # by task, whatever the number of shots
 
@@ -114,7 +115,8 @@ def run(
         result, records = results.score(
             job.manner.task, job.examples, said, job.name, settings, job.manner.seed
         )
-        results.write_examples(home / f"{job.stem}.jsonl", records)
+        if processes.first():
+            results.write_examples(home / f"{job.stem}.jsonl", records)
         yield job, result, records
 
 

@@ -1,5 +1,7 @@
 """Queries answered in batches; what is answered is on disk, and isn't asked again.
 
+All processes of a run ask the same; the first one reads and writes the files.
+
 A run is two files: NAME.asked.json, what was asked and how, and NAME.jsonl, a line for
 each example: id, images, prompt, shots, dropped, and what the model gave (`text`, or
 `logprobs` and `greedy`). Once all are answered, `results` adds what was made of it.
@@ -10,7 +12,9 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mmjax import answering, json_lines
+import numpy as np
+
+from mmjax import answering, json_lines, processes
 from mmjax.answering import Answerer
 from mmjax.evals import shots
 from mmjax.evals.example import Example, Output
@@ -39,20 +43,25 @@ def run(
 ) -> dict[str, Said]:
     """What the model gives for each example, by id; goes on where it was stopped.
 
-    Those that don't fit a row have no entry. ValueError where the folder has answers to
+    Those that don't fit a row have no entry, and of processes the first one alone has
+    those that were answered before. ValueError where the folder has answers to
     something else, naming it, or an example can't be asked.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    _require_same(home / f"{name}.asked.json", settings)
     path = home / f"{name}.jsonl"
-    done = read(path)
-    left = [example for example in examples if example.id not in done]
+    done: dict[str, Said] = {}
+    if processes.first():
+        home.mkdir(parents=True, exist_ok=True)
+        _require_same(home / f"{name}.asked.json", settings)
+        done = read(path)
+    open_ = processes.as_first(np.array([e.id not in done for e in examples], bool))
+    left = [example for example, asked in zip(examples, open_) if asked]
     if len(left) < len(examples):
         say(f"{name}: {len(examples) - len(left)} examples are answered already")
     for start in range(0, len(left), batch):
         queries = _queries(answerer, manner, left[start : start + batch])
         fresh = _answered(answerer, manner, queries)
-        json_lines.append(path, [said.record for said in fresh.values()])
+        if processes.first():
+            json_lines.append(path, [said.record for said in fresh.values()])
         done |= fresh
         say(f"{name}: {min(start + batch, len(left))} of {len(left)} examples asked")
     wanted = {example.id for example in examples}

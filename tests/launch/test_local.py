@@ -155,7 +155,7 @@ def test_two_processes_train_together(tmp_path):
         "--config.data.sample_world.interleaved=120",
         "--config.data.sample_world.texts=120",
         "--config.data.sample_world.heldout=20",
-        "--config.data.sample_world.questions=5",
+        "--config.data.sample_world.questions=5", "--config.evaluation.shots=0,4",
     ]  # fmt: skip
     done = subprocess.run(
         [SCRIPT, "--processes=2", "--devices=2", "--", *flags],
@@ -168,3 +168,9 @@ def test_two_processes_train_together(tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["steps"] == 4
     assert (tmp_path / "run" / "report.html").exists()
+    found = summary["tasks"]["questions.colour"]
+    assert list(found) == ["0", "4"]
+    for shots in found:
+        home = tmp_path / "run" / "evaluation" / "step_4"
+        path = home / f"questions.colour-{shots}shot.jsonl"
+        assert len(path.read_text().splitlines()) == found[shots]["examples"] == 5
