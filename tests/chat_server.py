@@ -19,6 +19,7 @@ class Act(NamedTuple):
     status: int = 200
     headers: dict = {}  # noqa: RUF012
     body: bytes | None = None  # instead of an answer
+    says: str | None = None  # the answer; None: a description
     finish: str = "stop"
     hang: float = 0.0  # seconds before anything is sent
     drop: bool = False  # the connection, in the middle
@@ -32,7 +33,7 @@ class Asked(NamedTuple):
     """A question as it came."""
 
     prompt: str
-    image: bytes
+    image: bytes  # empty: a question without one
     headers: dict
     fields: dict
     at: float
@@ -89,7 +90,7 @@ def _handler(server: Server) -> type:
         def _send(self, act, asked):
             body = act.body
             if body is None and act.status == 200:
-                body = _reply(asked, act.finish)
+                body = _reply(asked, act)
                 server.answered[asked.prompt] += 1
             self.send_response(act.status)
             body = body or b""
@@ -109,15 +110,21 @@ def _handler(server: Server) -> type:
 
 def _parsed(data: bytes, headers: dict) -> Asked:
     fields = json.loads(data)
-    image, text = fields["messages"][0]["content"]
+    content = fields["messages"][0]["content"]
+    if isinstance(content, str):
+        return Asked(content, b"", headers, fields, time.monotonic())
+    image, text = content
     encoded = image["image_url"]["url"].split(";base64,")[1]
     return Asked(
         text["text"], base64.b64decode(encoded), headers, fields, time.monotonic()
     )
 
 
-def _reply(asked: Asked, finish: str) -> bytes:
-    message = {"role": "assistant", "content": description(asked.prompt, asked.image)}
-    choice = {"index": 0, "message": message, "finish_reason": finish}
+def _reply(asked: Asked, act: Act) -> bytes:
+    says = act.says
+    if says is None:
+        says = description(asked.prompt, asked.image)
+    message = {"role": "assistant", "content": says}
+    choice = {"index": 0, "message": message, "finish_reason": act.finish}
     usage = {"prompt_tokens": 100, "completion_tokens": 10}
     return json.dumps({"choices": [choice], "usage": usage}).encode()

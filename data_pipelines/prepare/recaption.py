@@ -5,7 +5,6 @@ fuses them. Answers go to a journal, and only when all captions were asked for d
 shards get them; the program can be killed anywhere and run again.
 """
 
-import contextlib
 import functools
 import hashlib
 import pathlib
@@ -13,15 +12,17 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from data_pipelines import records, tokenizer
-from data_pipelines.prepare import answers, asking, chat, rewording
-from data_pipelines.prepare.answers import Journal
-from data_pipelines.prepare.asking import Manner, Question, Tally
-from data_pipelines.prepare.chat import Endpoint
+from data_pipelines.endpoint import answers, asking, chat
+from data_pipelines.endpoint.answers import Journal
+from data_pipelines.endpoint.asking import Bar, Manner, Question, Tally
+from data_pipelines.endpoint.chat import Endpoint
+from data_pipelines.prepare import rewording
 from data_pipelines.prepare.recipe import SPLITS
 from data_pipelines.records import Document, Image, Text
 from data_pipelines.shard_reader import ShardReader
 from data_pipelines.tokenizer import Tokenizer
 
+FLAGS = chat.Flags("--endpoint", "--model", "--api_key_env")
 CAPTION = "{caption}"  # where the alternative text stands in a prompt
 PROMPT = f"""\
 Describe this image in one or two plain sentences: what it shows, where, how it looks.
@@ -54,19 +55,20 @@ def recaption(request: Request, say: Callable[[str], None] = print) -> str:
     """
     if CAPTION not in request.prompt:
         raise ValueError(f"--prompt: must say {CAPTION}, where the text is to stand")
-    endpoint = chat.check(request.endpoint)
+    endpoint = chat.check(request.endpoint, FLAGS)
     root = pathlib.Path(request.output)
     folder = root / request.corpus / SPLITS[0]
     reader = ShardReader(folder)
     words = _tokenizer(request, folder)
-    name = answers.name(request.corpus, endpoint.model, request.prompt)
-    with _disk(root), Journal(root / name) as journal:
+    stem = f"{request.corpus}.recaption"
+    name = answers.name(stem, endpoint.model, request.prompt)
+    with answers.disk(root), Journal(root / name) as journal:
         say(f"{len(journal)} answers in {journal.path}")
         total = min(len(reader), request.limit or len(reader))
         questions = _questions(request, reader)
         state = functools.partial(_state, request, journal)
         tally = asking.ask_all(
-            endpoint, questions, request.manner, journal, total, state
+            endpoint, questions, request.manner, journal, Bar("captions", total, state)
         )
         if not len(journal):
             raise ValueError("; ".join(["not one caption", *tally.lines()]))
@@ -77,15 +79,6 @@ def recaption(request: Request, say: Callable[[str], None] = print) -> str:
         }
         manifest = rewording.reword(folder, journal.get, facts, words, request.workers)
         return _summary(manifest, tally, state(tally))
-
-
-@contextlib.contextmanager
-def _disk(root: pathlib.Path) -> Iterator[None]:
-    """A full disk is an error of one line."""
-    try:
-        yield
-    except OSError as error:
-        raise ValueError(f"{root}: can't be written ({error.strerror})") from error
 
 
 def _tokenizer(request: Request, folder: pathlib.Path) -> Tokenizer:
@@ -118,7 +111,7 @@ def _question(document: Document, prompt: str) -> Question:
     (image,) = (s.data for s in document.segments if isinstance(s, Image))
     (caption,) = (s.text for s in document.segments if isinstance(s, Text))
     key = records.document_id(document)
-    return Question(key, image, prompt.replace(CAPTION, caption.strip()))
+    return Question(key, prompt.replace(CAPTION, caption.strip()), image)
 
 
 def _state(request: Request, journal: Journal, tally: Tally) -> str:

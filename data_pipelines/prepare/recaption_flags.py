@@ -1,13 +1,13 @@
 """The flags of `python -m data_pipelines.prepare recaption`."""
 
-import os
 import pathlib
 
 from absl import flags
 
+from data_pipelines.endpoint import chat
+from data_pipelines.endpoint.asking import Manner
+from data_pipelines.endpoint.chat import Endpoint
 from data_pipelines.prepare import recaption
-from data_pipelines.prepare.asking import Manner
-from data_pipelines.prepare.chat import Endpoint
 
 _DEFAULTS = recaption.Request("", Endpoint("", ""))
 _CORPUS = flags.DEFINE_string(
@@ -53,7 +53,8 @@ _KEY = flags.DEFINE_string(
 
 def request(output: str, tokenizer: str, workers: int) -> recaption.Request:
     """What the flags ask for; ValueError where they can't be met."""
-    endpoint = Endpoint(_ENDPOINT.value, _MODEL.value, _key(), _MAX_TOKENS.value)
+    key = chat.key(_KEY.value, recaption.FLAGS.key)
+    endpoint = Endpoint(_ENDPOINT.value, _MODEL.value, key, _MAX_TOKENS.value)
     return recaption.Request(
         output=output,
         endpoint=endpoint,
@@ -66,15 +67,6 @@ def request(output: str, tokenizer: str, workers: int) -> recaption.Request:
         price_out=_PRICE_OUT.value,
         workers=workers,
     )
-
-
-def _key() -> str:
-    name = _KEY.value
-    if not name:
-        return ""
-    if not os.environ.get(name, "").strip():
-        raise ValueError(f"--api_key_env={name}: no such environment variable")
-    return os.environ[name].strip()
 
 
 def _prompt() -> str:

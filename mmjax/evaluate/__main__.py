@@ -3,10 +3,12 @@
     python -m mmjax.evaluate --workdir=runs/a --tasks=textvqa --data=evals --shots=0,4,8
     python -m mmjax.evaluate --workdir=runs/a --tasks=questions
     python -m mmjax.evaluate --workdir=runs/a --tasks=arc_easy --data=evals --follow
+    python -m mmjax.evaluate ... --judge=http://HOST:8000/v1 --judge_model=NAME
 
 Files of a task TASK lie in DATA/TASK as their authors distribute them; what is missing
 is said. `questions` are the run's own question documents (evaluation.questions). What
-was answered before is not asked again: the same command goes on. --config is needed
+was answered before is not asked again: the same command goes on. --judge names another
+model, which says of open answers whether they mean the references. --config is needed
 only to change what the checkpoint says, as in --config.mesh.fsdp=8.
 """
 
@@ -24,7 +26,8 @@ from mmjax import cli, loading
 from mmjax.config import Config
 from mmjax.evals import tasks
 from mmjax.evals.scorers import meteor
-from mmjax.evaluate import exporting, following, page
+from mmjax.evaluate import exporting, following, judge_flags, judging, page
+from mmjax.evaluate.judging import Done, Judge
 from mmjax.evaluate.page import Section
 from mmjax.evaluation import jobs, results
 from mmjax.evaluation.jobs import Choice, Job
@@ -37,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"{__doc__}\n{command_line.listed(values)}")
         return
     absl.logging.set_verbosity(absl.logging.WARNING)
-    choice = _check(values)
+    choice, judge = _check(values), judge_flags.judge(values)
     config = command_line.config(values) if values.config else None
     wanted: list[Job] = []  # what is wrong with the data is told before a model loads
     if jobs.QUESTIONS not in values.tasks:
@@ -45,12 +48,13 @@ def main(argv: Sequence[str]) -> None:
     place = loading.place(values)
     found = following.checkpoints(place, bool(values.follow), float(values.poll))
     for checkpoint in found:
-        _evaluate(values, choice, config, wanted, str(checkpoint))
+        _evaluate(values, choice, judge, config, wanted, str(checkpoint))
 
 
 def _define(values: FlagValues) -> None:
     loading.define(values)
     loading.define_cache(values)
+    judge_flags.define(values)
     for name, default, help_string in (
         ("data", "", "Folder that holds a folder of files for each task."),
         ("out", "", "Folder of the results; default: WORKDIR/evaluation."),
@@ -151,6 +155,7 @@ def _jobs(values: FlagValues, choice: Choice, config: Config | None) -> Iterator
 def _evaluate(
     values: FlagValues,
     choice: Choice,
+    judge: Judge | None,
     config: Config | None,
     wanted: Sequence[Job],
     checkpoint: str,
@@ -160,19 +165,33 @@ def _evaluate(
     wanted = wanted or list(_jobs(values, choice, answerer.config))
     base = values.out or str(pathlib.Path(values.workdir) / "evaluation")
     home = pathlib.Path(base) / following.label(checkpoint)
-    held, pictures = [], []
+    done: list[Done] = []
     for job, result, records in jobs.run(
         answerer, wanted, home, checkpoint, values.batch, print
     ):
         exporting.write(home, job, records, pathlib.Path(checkpoint).name)
-        held.append(result)
-        pictures.append(Section(result, page.shown(job, records, values.pictured)))
-    results.write(home, {"checkpoint": checkpoint}, held)
-    page.write(home, checkpoint, pictures)
+        done.append((job, result, records))
+    _write(home, checkpoint, done, values.pictured)
+    if judge is not None:  # the results without it are there, whatever it does
+        done = judging.add(judge, done, home, print)
+        _write(home, checkpoint, done, values.pictured)
+    held = [result for _, result, _ in done]
     print()
     print("\n".join(results.table(held)))
     print(f"results: {home / results.FILE}")
     print(f"page: {home / page.FILE}", flush=True)
+
+
+def _write(
+    home: pathlib.Path, checkpoint: str, done: Sequence[Done], pictured: int
+) -> None:
+    held = [result for _, result, _ in done]
+    results.write(home, {"checkpoint": checkpoint}, held)
+    sections = [
+        Section(result, page.shown(job, records, pictured))
+        for job, result, records in done
+    ]
+    page.write(home, checkpoint, sections)
 
 
 if __name__ == "__main__":

@@ -30,12 +30,13 @@ def write(
     asked = [example for example in job.examples if example.id in said]
     answers = [said[example.id]["parsed"] for example in asked]
     prompts = [said[example.id]["prompt"] for example in asked]
-    stem = f"{job.name}-{job.manner.shots}shot"
     texts = {
-        f"{stem}.answers.jsonl": exports.llava_answers(asked, prompts, answers, model)
+        f"{job.stem}.answers.jsonl": exports.llava_answers(
+            asked, prompts, answers, model
+        )
     }
     if job.name in FORMATS:
-        texts[f"{stem}.export.json"] = FORMATS[job.name](asked, answers)
+        texts[f"{job.stem}.export.json"] = FORMATS[job.name](asked, answers)
     for name, text in texts.items():
         exports.write(home / name, text)
     return [home / name for name in texts]

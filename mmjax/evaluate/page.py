@@ -12,6 +12,7 @@ from mmjax.evaluation.results import Result
 
 FILE = "page.html"
 RIGHT = 0.5  # a score from which on an answer counts as right, for the filter
+_JUDGED = {True: "yes", False: "no", None: ""}
 SIDE = 224  # pixels of the longer side of a picture
 
 
@@ -25,6 +26,7 @@ class Shown(NamedTuple):
     references: list[str]
     score: float | None
     state: str  # right, wrong or open
+    judged: str = ""  # what a judge says, if one was asked
 
 
 class Section(NamedTuple):
@@ -51,6 +53,7 @@ def shown(job: Job, records: Sequence[Mapping[str, Any]], count: int) -> list[Sh
                 _references(record),
                 score,
                 state,
+                _JUDGED[record.get("judged")],
             )
         )
     return found
@@ -66,7 +69,7 @@ def write(home: pathlib.Path, checkpoint: str, sections: Sequence[Section]) -> N
             step=pathlib.Path(checkpoint).name,
             checkpoint=checkpoint,
             sections=sections,
-            rows=[results.row(section.result) for section in sections],
+            rows=results.rows([section.result for section in sections]),
         )
     )
     files.replace(home / FILE, text)

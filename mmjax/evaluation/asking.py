@@ -71,7 +71,7 @@ def query(
     kept = solved[dropped:]
     asked = [shots.ask(manner.prompt, each, kept, lambda parts: True) for each in put]
     requests = tuple(request(one.parts, place) for place, one in enumerate(asked))
-    return Query(example, _shown(asked[0].parts), requests, asked[0].shots, dropped)
+    return Query(example, shown(asked[0].parts), requests, asked[0].shots, dropped)
 
 
 def output(task: Task, given: Sequence[Answer]) -> Output:
@@ -130,5 +130,6 @@ def _request(
     return Request(segments, continuations=tuple(f" {text}" for text in choices))
 
 
-def _shown(parts: Parts) -> str:
+def shown(parts: Parts) -> str:
+    """Parts of a prompt as text, each image as MARK."""
     return "".join(part if isinstance(part, str) else MARK for part in parts)

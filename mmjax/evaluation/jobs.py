@@ -38,6 +38,11 @@ class Job(NamedTuple):
     settings: dict[str, Any]  # noted beside its answers
     similar: bool = False  # as in `Choice`
 
+    @property
+    def stem(self) -> str:
+        """What the names of its files begin with."""
+        return f"{self.name}-{self.manner.shots}shot"
+
 
 def of_task(name: str, split: str, root: pathlib.Path, choice: Choice) -> Iterator[Job]:
     """The jobs of a task of the table, whose files lie in `root`.
@@ -100,19 +105,18 @@ def run(
         return finders[job.name](query, count)
 
     for job in jobs:
-        name = f"{job.name}-{job.manner.shots}shot"
         settings = {"checkpoint": checkpoint, **job.settings}
         manner = job.manner
         if job.similar:
             manner = manner._replace(find=functools.partial(similar, job))
         said = running.run(
-            answerer, manner, job.examples, home, name, settings, batch, say
+            answerer, manner, job.examples, home, job.stem, settings, batch, say
         )
         result, records = results.score(
             job.manner.task, job.examples, said, job.name, settings, job.manner.seed
         )
         if processes.first():
-            results.write_examples(home / f"{name}.jsonl", records)
+            results.write_examples(home / f"{job.stem}.jsonl", records)
         yield job, result, records
 
 

@@ -16,6 +16,7 @@ from mmjax.evals.tasks import Task
 from mmjax.evaluation.running import Said
 
 FILE = "results.json"
+JUDGED = "judged"  # the figure of a judge: the share of answers it calls right
 HEAD = ("task", "shots", "figure", "value", "95 %", "examples", "")  # of the table
 
 
@@ -25,6 +26,13 @@ class Figure(NamedTuple):
     value: float
     low: float
     high: float
+
+
+class Judging(NamedTuple):
+    """What became of the answers that a judge was asked about."""
+
+    examples: int  # with a verdict: those of the figure JUDGED
+    failed: Mapping[str, int]  # those without one, by reason
 
 
 class Result(NamedTuple):
@@ -39,6 +47,7 @@ class Result(NamedTuple):
     left_out: int  # that didn't fit a row
     dropped: int  # solved examples without room, of all queries
     settings: Mapping[str, Any]
+    judging: Judging | None = None  # None: no judge was asked
 
 
 def score(
@@ -130,7 +139,11 @@ def _listed(result: Result) -> dict[str, Any]:
         name: {k: _finite(v) for k, v in figure._asdict().items()}
         for name, figure in result.figures.items()
     }
-    return {**result._asdict(), "settings": dict(result.settings), "figures": figures}
+    fields = {**result._asdict(), "settings": dict(result.settings), "figures": figures}
+    judging = fields.pop("judging")
+    if judging is not None:
+        fields |= {"judged": judging.examples, "judge_failed": dict(judging.failed)}
+    return fields
 
 
 def _finite(value: float) -> float | None:
@@ -144,14 +157,26 @@ def write_examples(path: pathlib.Path, records: Sequence[Mapping[str, Any]]) -> 
 
 def table(results: Sequence[Result]) -> list[str]:
     """The results as lines for a terminal."""
-    rows = [HEAD, *(row(result) for result in results)]
-    sizes = [max(len(r[i]) for r in rows) for i in range(len(HEAD))]
-    return ["  ".join(c.ljust(n) for c, n in zip(r, sizes)).rstrip() for r in rows]
+    lines = [HEAD, *rows(results)]
+    sizes = [max(len(r[i]) for r in lines) for i in range(len(HEAD))]
+    return ["  ".join(c.ljust(n) for c, n in zip(r, sizes)).rstrip() for r in lines]
 
 
-def row(result: Result) -> tuple[str, ...]:
-    """A result as a line of the table."""
-    notes = [
+def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """The lines of the table: of each result the main figure, and a judge's."""
+    found = []
+    for result in results:
+        found.append(_row(result, result.main, result.examples, _notes(result)))
+        if result.judging is not None:
+            count, failed = result.judging
+            notes = [f"{n} not judged: {reason}" for reason, n in failed.items()]
+            found.append(_row(result, JUDGED, count, notes))
+    return found
+
+
+def _notes(result: Result) -> list[str]:
+    """What isn't in the figures."""
+    return [
         f"{count} {what}"
         for count, what in (
             (result.secret, "without a known answer"),
@@ -160,9 +185,14 @@ def row(result: Result) -> tuple[str, ...]:
         )
         if count
     ]
-    found = result.figures.get(result.main)
+
+
+def _row(
+    result: Result, figure: str, examples: int, notes: Sequence[str]
+) -> tuple[str, ...]:
+    found = result.figures.get(figure)
     value = ("-", "-")
     if found is not None:
         value = f"{found.value:.4g}", f"{found.low:.4g} to {found.high:.4g}"
-    head = (result.name, str(result.shots), result.main)
-    return *head, *value, str(result.examples), ", ".join(notes)
+    head = (result.name, str(result.shots), figure)
+    return *head, *value, str(examples), ", ".join(notes)

@@ -21,6 +21,8 @@ from mmjax.evals.example import Example, Output
 from mmjax.evaluation import asking
 from mmjax.evaluation.asking import Manner, Query
 
+_KEPT = ("id", "images", "prompt", "shots", "dropped", "text", "logprobs", "greedy")
+
 
 class Said(NamedTuple):
     """What a model gave for an example, and how it was asked."""
@@ -67,9 +69,12 @@ def run(
 
 
 def read(path: pathlib.Path) -> dict[str, Said]:
-    """The answers that a file holds, by id; ValueError where it is something else."""
+    """The answers that a file holds, by id; ValueError where it is something else.
+
+    Without what was made of them, which is made anew.
+    """
     return {
-        id: Said(_output(path, record), record)
+        id: Said(_output(path, record), {k: record[k] for k in _KEPT if k in record})
         for id, record in json_lines.read(path, "answer").items()
     }
 

@@ -1,10 +1,18 @@
 """The program: files of a task and a run in, figures, examples, page, exports out."""
 
 import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
 
+import chat_server
+import judging_plans
 import numpy as np
 import pytest
 import talking
+from chat_server import Act
 
 from data_pipelines import records, shards
 from data_pipelines.records import Document, Text
@@ -138,6 +146,103 @@ def test_similar_images_stand_before_the_query(run, tmp_path, capsys):
     assert len({line["shots"][-1] for line in found}) == 5
 
 
+ENV = "MMJAX_TEST_KEY"
+KEY = "sk-very-secret-0123456789"
+
+
+def _contents(home: pathlib.Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(home.iterdir())}
+
+
+OPEN = "--tasks=arc_easy,vizwiz,questions"
+
+
+@pytest.fixture(scope="module")
+def evaluated(run, tmp_path_factory):
+    """The results of tasks, without a judge."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    evaluate(run, OPEN, f"--out={folder}")
+    return folder / "step_0"
+
+
+def test_a_judge_adds_its_figure_and_nothing_else_changes(
+    run, evaluated, tmp_path, capsys, monkeypatch
+):
+    """Without --judge the files are what they were, byte for byte, judged or not."""
+    monkeypatch.setenv(ENV, KEY)
+    common = [OPEN, f"--out={tmp_path}"]
+    home = shutil.copytree(evaluated, tmp_path / "step_0")
+    plain = _contents(home)
+
+    def plan(prompt: str, number: int) -> Act:
+        red = "red" in judging_plans.told(prompt).references
+        return Act(says="yes" if red else "no")
+
+    with chat_server.serve(plan) as server:
+        asks = [
+            f"--judge={server.url}/", "--judge_model=m", f"--judge_key_env={ENV}",
+            "--judge_requests_per_minute=60000",
+        ]  # fmt: skip
+        evaluate(run, *common, *asks)
+        told = capsys.readouterr().out
+        count = len(server.asked)
+        judged = _contents(home)
+        evaluate(run, *common, *asks)
+        assert len(server.asked) == count > 0
+        assert _contents(home) == judged
+        assert all(
+            one.headers["Authorization"] == f"Bearer {KEY}" for one in server.asked
+        )
+    assert told.count("arc_easy isn't judged: it is by likelihood") == 1
+    held = {r["name"]: r for r in json.loads(judged["results.json"])["runs"]}
+    assert "judged" not in held["arc_easy"]["figures"]
+    own = held["questions.naming"]
+    assert own["figures"]["judged"]["value"] == pytest.approx(2 / 9)
+    assert held["vizwiz"]["figures"]["judged"] == {"value": 1, "low": 1, "high": 1}
+    assert (own["judged"], own["judge_failed"]) == (9, {})
+    assert own["settings"]["judge"]["model"] == "m"
+    lines = judged["questions.naming-0shot.jsonl"].decode().splitlines()
+    for record in map(json.loads, lines):
+        assert record["judged"] == ("red" in record["references"])
+    assert judged["page.html"].count(b", the judge says ") == 5 + 9
+    assert sum(" judged " in line for line in told.splitlines()) == 2
+    (journal,) = set(judged) - set(plain)
+    assert judged[journal].count(b"\n") == count
+    assert KEY.encode() not in b"".join(judged.values())
+    evaluate(run, *common)
+    assert {n: x for n, x in _contents(home).items() if n != journal} == plain
+
+
+def test_killed_while_the_judge_is_asked_it_goes_on(run, evaluated, tmp_path):
+    common = [OPEN, f"--out={tmp_path}"]
+    home = shutil.copytree(evaluated, tmp_path / "step_0")
+    plain = _contents(home)
+
+    def plan(prompt: str, number: int) -> Act:
+        if len(server.asked) == 3:
+            process.kill()
+        return judging_plans.exact(prompt, number)
+
+    with chat_server.serve(plan) as server:
+        asks = [
+            f"--judge={server.url}", "--judge_model=m", "--judge_concurrency=1",
+            "--judge_requests_per_minute=60000",
+        ]  # fmt: skip
+        flags = [f"--workdir={run}", f"--data={run}/evals", *common, *asks]
+        process = subprocess.Popen([sys.executable, "-m", "mmjax.evaluate", *flags])
+        assert process.wait(timeout=300) == -signal.SIGKILL
+        killed = _contents(home)
+        (journal,) = set(killed) - set(plain)
+        assert {n: x for n, x in killed.items() if n != journal} == plain
+        assert killed[journal].count(b"\n") == 2
+        assert len(server.asked) == 3
+        evaluate(run, *common, *asks)
+        prompts = {asked.prompt for asked in server.asked}
+        assert len(server.asked) == len(prompts) + 1  # the one that was open
+    runs = json.loads((home / "results.json").read_text())["runs"]
+    assert [one.get("judged") for one in runs] == [None, 5, 9]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -150,6 +255,13 @@ def test_similar_images_stand_before_the_query(run, tmp_path, capsys):
         (["--tasks=arc_easy", "--batch=0"], "--batch=0: must be at least 0 and 1"),
         (["--tasks=arc_easy", "--checkpoint=c", "--follow"], "--follow: goes with"),
         (["--tasks=arc_easy", "--instruct"], "arc_easy: has no prompt for models"),
+        (["--tasks=vizwiz", "--judge=x", "--judge_model=m"], "--judge=x: must be as"),
+        (["--tasks=vizwiz", "--judge=http://h/v1"], "--judge_model: name the"),
+        (["--tasks=vizwiz", "--judge_model=m"], "--judge_model: goes with --judge"),
+        (
+            ["--tasks=vizwiz", "--judge=http://h/v1", "--judge_key_env=MMJAX_NO_KEY"],
+            "--judge_key_env=MMJAX_NO_KEY: no such environment variable",
+        ),
     ],
 )
 def test_mistakes_are_told_by_name(run, tmp_path, arguments, message):

@@ -7,7 +7,7 @@ import serving
 import talking
 from serving import CHAT, words
 
-from data_pipelines.prepare import chat as client
+from data_pipelines.endpoint import chat as client
 from data_pipelines.records import Text
 from mmjax import answering
 from mmjax.answering import Request
@@ -172,12 +172,14 @@ def test_what_happens_is_counted(answerer):
         assert found["mmjax_held_bytes"] == 0
 
 
-def test_the_preparations_own_client_is_served(site):
+def test_our_own_client_is_served(site):
     endpoint = client.Endpoint(f"http://127.0.0.1:{site.port}/v1", "tiny", max_tokens=9)
     with pytest.raises(client.Failure, match="cut off"):
-        client.ask(endpoint, talking.image(1).data, "a red")
+        client.ask(endpoint, "a red", talking.image(1).data)
+    with pytest.raises(client.Failure, match="cut off"):
+        client.ask(endpoint._replace(temperature=0.0), "a red")
     with pytest.raises(ValueError, match="HTTP 404"):
-        client.ask(endpoint._replace(model="other"), talking.image(1).data, "a red")
+        client.ask(endpoint._replace(model="other"), "a red", talking.image(1).data)
 
 
 def test_a_bug_is_the_error_of_one_request(site, monkeypatch):

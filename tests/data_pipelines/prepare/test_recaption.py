@@ -16,9 +16,9 @@ import pytest
 from chat_server import OK, Act
 
 from data_pipelines import index, shards, tokenizer
+from data_pipelines.endpoint.asking import Manner
+from data_pipelines.endpoint.chat import Endpoint
 from data_pipelines.prepare import recaption
-from data_pipelines.prepare.asking import Manner
-from data_pipelines.prepare.chat import Endpoint
 from data_pipelines.records import Document, Image, Text
 from data_pipelines.shard_reader import ShardReader
 

@@ -8,20 +8,23 @@ import chat_server
 import pytest
 from chat_server import Act
 
-from data_pipelines.prepare import chat
-from data_pipelines.prepare.chat import Endpoint, Failure, Later
+from data_pipelines.endpoint import chat
+from data_pipelines.endpoint.chat import Endpoint, Failure, Later
 
 KEY = "sk-very-secret-0123456789"
+FLAGS = chat.Flags("--endpoint", "--model", "--api_key_env")
 JPEG, PNG = b"\xff\xd8 jpeg", b"\x89PNG png"
 
 
 def _endpoint(server, **changes) -> Endpoint:
-    return chat.check(Endpoint(server.url, "m", KEY, 50, 5.0)._replace(**changes))
+    return chat.check(
+        Endpoint(server.url, "m", KEY, 50, 5.0)._replace(**changes), FLAGS
+    )
 
 
 def test_a_question_is_as_the_protocol_says():
     with chat_server.serve() as server:
-        answer = chat.ask(_endpoint(server, url=server.url + "/"), PNG, "What is it?")
+        answer = chat.ask(_endpoint(server, url=server.url + "/"), "What is it?", PNG)
     assert answer == (chat_server.description("What is it?", PNG), 100, 10)
     (asked,) = server.asked
     assert (asked.prompt, asked.image) == ("What is it?", PNG)
@@ -30,6 +33,24 @@ def test_a_question_is_as_the_protocol_says():
     assert url.startswith("data:image/png;base64,")
     assert asked.headers["Authorization"] == f"Bearer {KEY}"
     assert asked.headers["Content-Type"] == "application/json"
+    assert "temperature" not in asked.fields
+
+
+def test_a_question_without_image_is_a_text_and_takes_a_temperature():
+    with chat_server.serve(lambda *_: Act(says="yes")) as server:
+        answer = chat.ask(_endpoint(server, temperature=0.0), "Is it?")
+    assert answer.text == "yes"
+    (asked,) = server.asked
+    assert asked.fields["messages"] == [{"role": "user", "content": "Is it?"}]
+    assert asked.fields["temperature"] == 0
+
+
+def test_a_key_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("MMJAX_TEST_KEY", f" {KEY}\n")
+    assert chat.key("MMJAX_TEST_KEY", "--flag") == KEY
+    assert chat.key("", "--flag") == ""
+    with pytest.raises(ValueError, match="--flag=MMJAX_NO_KEY: no such environment"):
+        chat.key("MMJAX_NO_KEY", "--flag")
 
 
 def _content(content, **choice) -> bytes:
@@ -62,7 +83,7 @@ def _content(content, **choice) -> bytes:
 )
 def test_each_trouble_has_its_name_and_says_whether_to_ask_again(act, kind, reason):
     with chat_server.serve(lambda *_: act) as server, pytest.raises(Failure) as error:
-        chat.ask(_endpoint(server, timeout=0.3), JPEG, "What?")
+        chat.ask(_endpoint(server, timeout=0.3), "What?", JPEG)
     assert type(error.value) is kind
     assert error.value.reason == reason
     assert "\n" not in error.value.detail
@@ -72,7 +93,7 @@ def test_a_server_that_is_not_there_is_asked_again():
     with chat_server.serve() as server:
         endpoint = _endpoint(server)
     with pytest.raises(Later, match="no connection"):
-        chat.ask(endpoint, JPEG, "What?")
+        chat.ask(endpoint, "What?", JPEG)
 
 
 @pytest.mark.parametrize("status", [301, 307, 401, 403, 404])
@@ -82,7 +103,7 @@ def test_what_never_gets_better_ends_the_run(status):
         act = Act(status, headers, f"no: {KEY}".encode())
         says = pytest.raises(ValueError, match=f"HTTP {status}")
         with chat_server.serve(lambda *_: act) as server, says as error:
-            chat.ask(_endpoint(server), JPEG, "What?")
+            chat.ask(_endpoint(server), "What?", JPEG)
     assert not other.asked  # a redirect would have taken the key along
     assert KEY not in str(error.value)
 
@@ -107,7 +128,7 @@ def _in(seconds: float) -> str:
 def test_a_server_says_when_to_come_back(value, low, high):
     act = Act(429, {"Retry-After": value() if callable(value) else value})
     with chat_server.serve(lambda *_: act) as server, pytest.raises(Later) as error:
-        chat.ask(_endpoint(server), JPEG, "What?")
+        chat.ask(_endpoint(server), "What?", JPEG)
     assert error.value.wait is not None
     assert low <= error.value.wait <= high
 
@@ -116,7 +137,7 @@ def test_a_server_says_when_to_come_back(value, low, high):
 def test_a_time_that_is_none_is_left_aside(value):
     act = Act(503, {"Retry-After": value})
     with chat_server.serve(lambda *_: act) as server, pytest.raises(Later) as error:
-        chat.ask(_endpoint(server), JPEG, "What?")
+        chat.ask(_endpoint(server), "What?", JPEG)
     assert error.value.wait is None
 
 
@@ -128,9 +149,9 @@ def test_a_key_that_the_server_repeats_is_not_shown():
     with chat_server.serve(lambda prompt, _: acts[prompt]) as server:
         endpoint = _endpoint(server)
         with pytest.raises(Failure) as error:
-            chat.ask(endpoint, JPEG, "error")
+            chat.ask(endpoint, "error", JPEG)
         assert error.value.detail == "bad request with Bearer [key]"
-        assert chat.ask(endpoint, JPEG, "answer").text == "I was sent [key]"
+        assert chat.ask(endpoint, "answer", JPEG).text == "I was sent [key]"
     assert KEY not in repr(endpoint)
     assert KEY not in f"{endpoint}"
 
@@ -140,6 +161,9 @@ def test_a_key_that_the_server_repeats_is_not_shown():
     [
         ({"url": "localhost:8000/v1"}, "must be as http://"),
         ({"url": "ftp://host/v1"}, "must be as http://"),
+        ({"url": "http://host:99999/v1"}, "must be as http://"),
+        ({"url": "http://[host/v1"}, "must be as http://"),
+        ({"url": "http://host/of mine"}, "must be as http://"),
         ({"url": "http://user:secretsecret@host/v1"}, "no keys in addresses"),
         ({"url": "http://host/v1?key=secretsecret"}, "no keys in addresses"),
         ({"model": ""}, "--model"),
@@ -148,6 +172,6 @@ def test_a_key_that_the_server_repeats_is_not_shown():
 )
 def test_an_endpoint_that_cannot_be_is_refused(changes, rule):
     with pytest.raises(ValueError, match=rule) as error:
-        chat.check(Endpoint("http://host/v1", "m")._replace(**changes))
+        chat.check(Endpoint("http://host/v1", "m")._replace(**changes), FLAGS)
     if "secret" in str(changes):
         assert "secret" not in str(error.value)

@@ -10,20 +10,20 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from data_pipelines import bars
-from data_pipelines.prepare import chat
-from data_pipelines.prepare.answers import Journal
-from data_pipelines.prepare.chat import Endpoint, Failure, Later
-from data_pipelines.prepare.pace import Pace
+from data_pipelines.endpoint import chat
+from data_pipelines.endpoint.answers import Journal
+from data_pipelines.endpoint.chat import Endpoint, Failure, Later
+from data_pipelines.endpoint.pace import Pace
 
 GIVE_UP = 20  # questions in a row without an answer: the endpoint is out of order
 
 
 class Question(NamedTuple):
-    """What to ask about an image."""
+    """What to ask, of an image if there is one."""
 
     key: bytes  # of its answer in the journal
-    image: bytes
     prompt: str
+    image: bytes | None = None
 
 
 class Manner(NamedTuple):
@@ -36,20 +36,22 @@ class Manner(NamedTuple):
 
 
 class Tally:
-    """Failures by reason, each with the details of one of them."""
+    """Failures by reason, each with the details of one of them, and by question."""
 
     def __init__(self) -> None:
         self.reasons: collections.Counter[str] = collections.Counter()
+        self.failed: dict[bytes, str] = {}  # reasons by the keys of questions
         self._details: dict[str, str] = {}
         self._in_a_row = 0
 
-    def count(self, done: concurrent.futures.Future[None]) -> None:
+    def count(self, key: bytes, done: concurrent.futures.Future[None]) -> None:
         """Counts a question; ValueError where there is no end of failures."""
         try:
             done.result()
             self._in_a_row = 0
         except Failure as failure:
             self.reasons[failure.reason] += 1
+            self.failed[key] = failure.reason
             self._details.setdefault(failure.reason, failure.detail)
             self._in_a_row += 1
             if self._in_a_row >= GIVE_UP:
@@ -66,38 +68,52 @@ class Tally:
         ]
 
 
+class Bar(NamedTuple):
+    """The bar that shows how far it is."""
+
+    what: str  # is counted
+    total: int
+    state: Callable[[Tally], str]  # stands behind it
+
+
+def _any(text: str) -> None:
+    del text
+
+
 def ask_all(
     endpoint: Endpoint,
     questions: Iterable[Question],
     manner: Manner,
     journal: Journal,
-    total: int,
-    state: Callable[[Tally], str],
+    bar: Bar,
+    check: Callable[[str], None] = _any,
 ) -> Tally:
-    """Asks what the journal doesn't answer, and shows a bar with `total` and `state`.
+    """Asks what the journal doesn't answer, and shows a bar.
 
-    Raises ValueError where the endpoint refuses everything. However it ends, what was
-    open is answered and kept, and nothing new begins.
+    `check` raises Failure for the text of an answer that is of no use: it is in the
+    journal, and counts as a failure. Raises ValueError where the endpoint refuses
+    everything. However it ends, what was open is answered and kept, and nothing new
+    begins.
     """
     tally, pace = Tally(), Pace(manner.per_minute)
-    ask = functools.partial(_ask, endpoint, manner, pace, journal)
-    running: set[concurrent.futures.Future[None]] = set()
+    ask = functools.partial(_ask, endpoint, manner, pace, journal, check)
+    running: dict[concurrent.futures.Future[None], bytes] = {}
     with (
         concurrent.futures.ThreadPoolExecutor(manner.concurrency) as pool,
-        bars.bar(total=total, desc="captions", unit="") as bar,
+        bars.bar(total=bar.total, desc=bar.what, unit="") as drawn,
     ):
         try:
             for question in questions:
                 if question.key in journal:
-                    bar.update()
+                    drawn.update()
                     continue
-                running.add(pool.submit(ask, question))
+                running[pool.submit(ask, question)] = question.key
                 if len(running) >= 2 * manner.concurrency:
-                    running = _collect(running, tally, bar)
-                    bar.set_postfix_str(state(tally))
+                    _collect(running, tally, drawn)
+                    drawn.set_postfix_str(bar.state(tally))
             while running:
-                running = _collect(running, tally, bar)
-                bar.set_postfix_str(state(tally))
+                _collect(running, tally, drawn)
+                drawn.set_postfix_str(bar.state(tally))
         except BaseException:
             pace.stop()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -106,30 +122,43 @@ def ask_all(
 
 
 def _collect(
-    running: set[concurrent.futures.Future[None]], tally: Tally, bar: bars.Bar
-) -> set[concurrent.futures.Future[None]]:
-    """Waits for at least one question and counts it; those that are still open."""
+    running: dict[concurrent.futures.Future[None], bytes], tally: Tally, bar: bars.Bar
+) -> None:
+    """Waits for at least one question, counts it and takes it out."""
     first = concurrent.futures.FIRST_COMPLETED
-    done, still = concurrent.futures.wait(running, return_when=first)
+    done, _ = concurrent.futures.wait(running, return_when=first)
     for future in done:
-        tally.count(future)
+        tally.count(running.pop(future), future)
         bar.update()
-    return still
 
 
 def _ask(
-    endpoint: Endpoint, manner: Manner, pace: Pace, journal: Journal, question: Question
+    endpoint: Endpoint,
+    manner: Manner,
+    pace: Pace,
+    journal: Journal,
+    check: Callable[[str], None],
+    question: Question,
 ) -> None:
-    """Asks until there is an answer for the journal; the last Failure if there is none.
+    """Asks until the journal has an answer; the last Failure if there is none."""
+    answer = _tried(endpoint, manner, pace, question)
+    journal.add(question.key, answer)
+    check(answer.text)
+
+
+def _tried(
+    endpoint: Endpoint, manner: Manner, pace: Pace, question: Question
+) -> chat.Answer:
+    """The first answer of a few tries.
 
     A server that says when it wants to be asked again is left alone by all until then.
     """
-    for number in range(1, manner.tries + 1):
+    number = 0
+    while True:
+        number += 1
         pace.start()
         try:
-            answer = chat.ask(endpoint, question.image, question.prompt)
-            journal.add(question.key, answer)
-            return
+            return chat.ask(endpoint, question.prompt, question.image)
         except Later as later:
             if number == manner.tries:
                 raise

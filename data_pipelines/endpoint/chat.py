@@ -1,10 +1,11 @@
-"""One question about an image to an OpenAI-compatible endpoint, and what came of it."""
+"""One question to an OpenAI-compatible endpoint, and what came of it."""
 
 import base64
 import datetime
 import email.utils
 import http.client
 import json
+import os
 import re
 import urllib.error
 import urllib.parse
@@ -15,7 +16,11 @@ import mmjax
 
 LONGEST_PAUSE = 3600.0  # seconds; a server that says longer is asked again after this
 _LARGEST_REPLY = 10_000_000  # bytes
-_FATAL = {401: "the key is refused", 403: "the key is refused", 404: "nothing there"}
+_FATAL = {
+    401: "the key is refused",
+    403: "the key is refused",
+    404: "no such address or model",
+}
 _LATER = {408, 409, 425, 429}  # and all that is 500 or more
 _MAGIC = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"RI": "webp", b"GI": "gif"}
 
@@ -28,6 +33,7 @@ class Endpoint(NamedTuple):
     key: str = ""
     max_tokens: int = 256  # of an answer
     timeout: float = 120.0  # seconds without a byte
+    temperature: float | None = None  # None: as the endpoint likes
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r}, {self.model!r})"
@@ -35,6 +41,14 @@ class Endpoint(NamedTuple):
     def without_key(self, text: str) -> str:
         """The text of a server, which may repeat what it was sent."""
         return text.replace(self.key, "[key]") if len(self.key) >= 8 else text
+
+
+class Flags(NamedTuple):
+    """What a program calls the parts of an endpoint, for its errors."""
+
+    url: str
+    model: str
+    key: str
 
 
 class Answer(NamedTuple):
@@ -72,25 +86,46 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(_NoRedirects)
 
 
-def check(endpoint: Endpoint) -> Endpoint:
+def key(variable: str, flag: str) -> str:
+    """The key in an environment variable; empty where none is named.
+
+    ValueError, with the flag that names it, where it isn't there.
+    """
+    if variable and not os.environ.get(variable, "").strip():
+        raise ValueError(f"{flag}={variable}: no such environment variable")
+    return os.environ[variable].strip() if variable else ""
+
+
+def check(endpoint: Endpoint, flags: Flags) -> Endpoint:
     """The endpoint, its address without a last slash; ValueError where it can't be."""
     url = endpoint.url.rstrip("/")
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"--endpoint={url}: must be as http://host:8000/v1")
-    if "@" in parts.netloc or parts.query:
-        raise ValueError("--endpoint: no keys in addresses; use --api_key_env")
+    if "@" in url or "?" in url:
+        raise ValueError(f"{flags.url}: no keys in addresses; use {flags.key}")
+    if not _is_address(url):
+        raise ValueError(f"{flags.url}={url}: must be as http://host:8000/v1")
     if not endpoint.model:
-        raise ValueError("--model: name the endpoint's model")
+        raise ValueError(f"{flags.model}: name the endpoint's model")
     if not re.fullmatch(r"[!-~]*", endpoint.key):
-        raise ValueError("--api_key_env: the key has characters that no key has")
+        raise ValueError(f"{flags.key}: the key has characters that no key has")
     return endpoint._replace(url=url)
 
 
-def ask(endpoint: Endpoint, image: bytes, prompt: str) -> Answer:
-    """The model's answer; raises Failure, or Later where it is worth asking again.
+def _is_address(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = re.fullmatch(r"[!-~]+", url) is not None
+    known = parts.scheme in ("http", "https") and bool(parts.hostname)
+    return plain and known and port != 0
 
-    Raises ValueError where no question will ever be answered, as for a wrong key.
+
+def ask(endpoint: Endpoint, prompt: str, image: bytes | None = None) -> Answer:
+    """The model's answer, of an image if there is one.
+
+    Raises Failure, or Later where it is worth asking again; ValueError where no
+    question will ever be answered, as for a wrong key.
     """
     headers = {
         "Content-Type": "application/json",
@@ -99,7 +134,7 @@ def ask(endpoint: Endpoint, image: bytes, prompt: str) -> Answer:
     if endpoint.key:
         headers["Authorization"] = f"Bearer {endpoint.key}"
     url = f"{endpoint.url}/chat/completions"
-    request = urllib.request.Request(url, _body(endpoint, image, prompt), headers)
+    request = urllib.request.Request(url, _body(endpoint, prompt, image), headers)
     try:
         with _opener.open(request, timeout=endpoint.timeout) as reply:
             data = reply.read(_LARGEST_REPLY)
@@ -115,20 +150,26 @@ def ask(endpoint: Endpoint, image: bytes, prompt: str) -> Answer:
     return _answer(endpoint, data)
 
 
-def _body(endpoint: Endpoint, image: bytes, prompt: str) -> bytes:
+def _body(endpoint: Endpoint, prompt: str, image: bytes | None) -> bytes:
+    content = prompt if image is None else [_shown(image), _said(prompt)]
+    fields = {
+        "model": endpoint.model,
+        "max_tokens": endpoint.max_tokens,
+        "messages": [{"role": "user", "content": content}],
+    }
+    if endpoint.temperature is not None:
+        fields["temperature"] = endpoint.temperature
+    return json.dumps(fields).encode()
+
+
+def _shown(image: bytes) -> dict[str, Any]:
     kind = _MAGIC.get(image[:2], "jpeg")
     url = f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
-    content = [
-        {"type": "image_url", "image_url": {"url": url}},
-        {"type": "text", "text": prompt},
-    ]
-    return json.dumps(
-        {
-            "model": endpoint.model,
-            "max_tokens": endpoint.max_tokens,
-            "messages": [{"role": "user", "content": content}],
-        }
-    ).encode()
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _said(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
 
 
 def _answer(endpoint: Endpoint, data: bytes) -> Answer:
@@ -165,7 +206,7 @@ def _problem(endpoint: Endpoint, error: urllib.error.HTTPError) -> Exception:
         return Later(reason, detail, _retry_after(error.headers.get("Retry-After")))
     if error.code in _FATAL or error.code < 400:
         why = _FATAL.get(error.code, "redirects are not followed")
-        return ValueError(f"--endpoint={endpoint.url}: {reason}, {why}: {detail}")
+        return ValueError(f"{endpoint.url}: {reason}, {why}: {detail}")
     return Failure(reason, detail)
 
 

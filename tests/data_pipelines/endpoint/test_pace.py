@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from data_pipelines.prepare.pace import Pace, Stopped
+from data_pipelines.endpoint.pace import Pace, Stopped
 
 
 class Clock:

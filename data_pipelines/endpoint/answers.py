@@ -1,27 +1,38 @@
-"""The journal of answers: lines of JSON by document id, each on disk when it is said.
+"""The journal of answers: lines of JSON by id, each on disk when it is said.
 
 A process may die at any byte: a last line without an end is cut off and asked again.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 
-from data_pipelines.prepare.chat import Answer
+from data_pipelines.endpoint.chat import Answer
 
 
-def name(corpus: str, model: str, prompt: str) -> str:
-    """File name of the journal of a corpus for a model and a prompt."""
+def name(stem: str, model: str, prompt: str) -> str:
+    """File name of a journal for a model and a prompt."""
     facts = hashlib.sha256(json.dumps([model, prompt]).encode()).hexdigest()
-    return f"{corpus}.recaption-{facts[:12]}.jsonl"
+    return f"{stem}-{facts[:12]}.jsonl"
+
+
+@contextlib.contextmanager
+def disk(folder: pathlib.Path) -> Iterator[None]:
+    """A full disk is an error of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{folder}: can't be written ({error.strerror})") from error
 
 
 class Journal:
-    """Answers by document id, kept in a file that one process at a time may open.
+    """Answers by id (bytes), kept in a file that one process at a time may open.
 
     `tokens` are those of all answers, in and out. Raises ValueError where the file is
     in use, can't be written, or has a line that is no answer.

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipelines.prepare import answers
-from data_pipelines.prepare.answers import Journal
-from data_pipelines.prepare.chat import Answer
+from data_pipelines.endpoint import answers
+from data_pipelines.endpoint.answers import Journal
+from data_pipelines.endpoint.chat import Answer
 
 KEYS = [bytes([n]) * 16 for n in range(4)]
 SAID = [Answer(f"caption {n}\nof two lines, caf\u00e9", 10 * n, n) for n in range(4)]

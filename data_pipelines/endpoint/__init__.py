@@ -1,0 +1,1 @@
+"""Questions to an OpenAI-compatible endpoint: about images, or about texts alone."""
