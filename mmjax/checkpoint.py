@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import absl.logging
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
@@ -208,12 +209,25 @@ def _reader(
         folder, step = folder.parent, int(folder.name)
     if not folder.is_dir():
         raise ValueError(f"{path}: no such folder of checkpoints")
-    options = ocp.CheckpointManagerOptions(read_only=True)
-    with _open(folder, options, params) as manager:
+    with _without_warnings():  # orbax tells each option that read_only implies
+        options = ocp.CheckpointManagerOptions(read_only=True)
+        opened = _open(folder, options, params)
+    with opened as manager:
         step = manager.latest_step() if step is None else step
         if step is None:
             raise ValueError(f"{path}: holds no complete checkpoint")
         yield manager, step
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Within it, libraries that log by absl tell errors alone."""
+    before = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    try:
+        yield
+    finally:
+        absl.logging.set_verbosity(before)
 
 
 def _shard_bytes(leaf: Any) -> int:

@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 
+import absl.logging
 import jax
 import numpy as np
 import pytest
@@ -202,6 +203,19 @@ def test_weights_load_from_a_run_its_checkpoints_or_one_of_them(tmp_path, folder
     params = checkpoint.load_weights(str(tmp_path / folder), abstract().params)
     assert_equal(params, state.params)
     assert (tmp_path / "checkpoints" / "1").is_dir()
+
+
+def test_to_load_weights_warns_of_nothing(tmp_path, caplog):
+    saved(tmp_path)
+    caplog.clear()
+    before = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    try:
+        checkpoint.load_weights(str(tmp_path), abstract().params)
+        assert absl.logging.get_verbosity() == absl.logging.WARNING
+    finally:
+        absl.logging.set_verbosity(before)
+    assert [record.message for record in caplog.records] == []
 
 
 def test_weights_that_are_not_there_are_refused(tmp_path):
