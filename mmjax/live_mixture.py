@@ -96,7 +96,7 @@ class LiveMixture:
                 weights = schedule.shown(decided.change.weights, run.config)
                 words = [f"{weights} from step {decided.change.step} on"]
                 words += decided.warnings
-            if jax.process_index() == 0:
+            if processes.first():
                 mixture_files.record(self._workdir, outcome)
             self._handled.add(request)
             for word in words:
@@ -106,7 +106,7 @@ class LiveMixture:
 
     def _look(self) -> list[str]:
         """The requests that the first process knows and nobody has taken up."""
-        if jax.process_index() == 0:
+        if processes.first():
             self._new = self._new_lines() or self._new
         return self._new
 
@@ -170,7 +170,7 @@ def agreed(lines: list[str]) -> list[str]:
     size = int(multihost_utils.broadcast_one_to_all(np.array(len(text))))
     if not size:
         return []
-    if jax.process_index():
+    if not processes.first():
         text = np.zeros(size, np.uint8)
     whole = np.asarray(multihost_utils.broadcast_one_to_all(text), np.uint8)
     return whole.tobytes().decode().split("\n")

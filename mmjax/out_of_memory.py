@@ -13,7 +13,17 @@ from typing import Any
 import jax
 
 from mmjax import config as config_lib
-from mmjax import hlo, inventory, metrics, optim, scopes, shortage, step, validation
+from mmjax import (
+    hlo,
+    inventory,
+    metrics,
+    optim,
+    processes,
+    scopes,
+    shortage,
+    step,
+    validation,
+)
 from mmjax.config import Config
 from mmjax.run_setup import Run
 from mmjax.shortage import Lack, Piece
@@ -226,7 +236,7 @@ def _obeys(config: Config, devices: int) -> bool:
 
 def _profile(workdir: pathlib.Path) -> list[str]:
     """Writes what the devices hold, and says where; nothing where they can't tell."""
-    if jax.process_index():
+    if not processes.first():
         return []
     path = workdir / PROFILE
     try:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import jax
 
+from mmjax import processes
+
 FOLDER = "profile"  # in the workdir
 NAME = "train"  # of a step in the trace
 NONE = range(0)
@@ -39,7 +41,7 @@ class Trace:
 
     def __init__(self, steps: range, workdir: pathlib.Path, say: Callable[[str], None]):
         """`steps` by how many are done before them; NONE asks for no trace."""
-        self._steps = steps if jax.process_index() == 0 else NONE
+        self._steps = steps if processes.first() else NONE
         self._folder, self._say = workdir / FOLDER, say
         self._first: int | None = None  # step of a trace that is being made
         self._last = 0  # step that was taken last

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from data_pipelines import paths
 from data_pipelines import pipeline as pipelines
@@ -17,6 +16,7 @@ from mmjax import (
     answering,
     encoder_steps,
     metrics,
+    processes,
     report,
     run_probe,
     run_setup,
@@ -230,7 +230,7 @@ def finish(
         *run_probe.lines(probes),
     ):
         journal.say(text)
-    if jax.process_index() == 0:
+    if processes.first():
         results = report.Results(
             config=run.config,
             resolved=run_setup.resolved(run),
@@ -258,13 +258,10 @@ def finish(
 def _finished(run: Run) -> bool:
     """Whether the run's summary is there and of its last step, as process 0 sees it."""
     path, done = run.workdir / "summary.json", False
-    if (
-        jax.process_index() == 0
-        and path.exists()
-        and (run.workdir / "report.html").exists()
-    ):
+    there = path.exists() and (run.workdir / "report.html").exists()
+    if processes.first() and there:
         done = json.loads(path.read_text()).get("steps") == run.config.steps
-    return bool(multihost_utils.broadcast_one_to_all(np.array(done)))
+    return bool(processes.as_first(np.array(done)))
 
 
 def _score_lines(scores: dict[str, questions.Score]) -> list[str]:

@@ -112,7 +112,7 @@ def make_sample_world(config: Config) -> None:
     """Makes the sample world where it is wanted: one process, the others wait."""
     if not config.data.sample_world.enabled:
         return
-    if jax.process_index() == 0:
+    if processes.first():
         sample_world.ensure(config.data.root, config.data.sample_world)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("sample world")
@@ -223,7 +223,7 @@ def headline(run: Run) -> str:
 
 def write_config(run: Run) -> None:
     """Writes config.json to the workdir; a reader sees the old one or the new one."""
-    if jax.process_index() == 0:
+    if processes.first():
         run.workdir.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"config": resolved(run), **provenance()}, indent=2)
         part = run.workdir / "config.json.part"

@@ -20,6 +20,7 @@ from mmjax import (
     dry_run,
     metrics,
     out_of_memory,
+    processes,
     profiling,
     resuming,
     run_eval,
@@ -254,7 +255,7 @@ def change_mixture_if_asked(parts: Parts, done: int) -> tuple[Parts, bool]:
 
 def _screen(stack: contextlib.ExitStack) -> Screen:
     """Where progress is shown: standard output, of the first process only."""
-    if jax.process_index() == 0:
+    if processes.first():
         return Screen(sys.stdout)
     return Screen(stack.enter_context(open(os.devnull, "w")))
 
@@ -264,7 +265,7 @@ def _journal(
 ) -> Journal:
     """The journal of a run that goes on from `start`; the first process writes it."""
     config, writers = run.config, []
-    if jax.process_index() == 0:
+    if processes.first():
         resolved = run_setup.resolved(run)
         writers = metrics.writers(config.log, run.workdir, start.step, resolved)
     journal = Journal(

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import absl.logging
 from absl import flags
 from absl.flags import FlagValues
 
@@ -157,5 +156,4 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
-    absl.logging.set_verbosity(absl.logging.ERROR)  # orbax warns of reading
     cli.explained(main, sys.argv)

@@ -68,8 +68,7 @@ def pool(examples: Sequence[Example], same: bool) -> Pool:
 def draw(pool: Pool, query: Example, count: int, seed: int) -> list[Example]:
     """So many different examples for a query, at random. ValueError for too few."""
     size = len(pool.examples)
-    key = hashlib.blake2b(f"{seed} {query.id}".encode(), digest_size=16).digest()
-    bits = np.random.Philox(key=int.from_bytes(key, "little"))
+    bits = _bits(f"{seed} {query.id}")
     chosen: dict[int, None] = {}  # in the order of drawing
     for _ in range(_TRIES * count if size else 0):
         if len(chosen) == count:
@@ -119,9 +118,7 @@ def exchange(shots: Sequence[Solved], query: Example, seed: int) -> list[Solved]
     What they show of the answers' form and frequency stays; what belongs to which is
     lost (arXiv 2202.12837).
     """
-    key = f"{seed} {query.id} exchanged"
-    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
-    bits = np.random.Philox(key=int.from_bytes(digest, "little"))
+    bits = _bits(f"{seed} {query.id} exchanged")
     order = np.argsort(bits.random_raw(len(shots)), kind="stable").tolist()
     answers = [shots[place].answer for place in order]
     return [shot._replace(answer=answer) for shot, answer in zip(shots, answers)]
@@ -145,6 +142,12 @@ def ask(
         if fits(parts):
             return Asked(parts, tuple(shot.example.id for shot in kept), dropped)
     raise TooLongError(f"example {query.id} alone doesn't fit the model's context")
+
+
+def _bits(name: str) -> np.random.Philox:
+    """A stream of random bits of its own under each name."""
+    digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+    return np.random.Philox(key=int.from_bytes(digest, "little"))
 
 
 def _require(found: int, count: int, query: Example) -> None:

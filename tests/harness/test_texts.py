@@ -3,33 +3,10 @@
 import pytest
 import talking
 
-from mmjax import answering, harness
-from mmjax.answering import Request, Text
 from mmjax.evaluation import jobs, running
+from mmjax.harness import texts
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-def test_prompts_are_read_once_and_scores_are_those_of_each_alone(answerer):
-    pairs = [("the dog", " sees it"), ("the dog", " near"), ("", "a red ball"),
-             ("a cube", " and"), ("the dog", " it")]  # fmt: skip
-    found = harness.scored(answerer, pairs, 2)
-    for (prompt, text), (total, greedy) in zip(pairs, found):
-        parts = (Text(prompt),) if prompt else ()
-        [score] = answering.answer(answerer, [Request(parts, continuations=(text,))])[
-            0
-        ].scores
-        assert total == pytest.approx(score.total, rel=1e-4)
-        assert greedy == score.greedy
-
-
-def test_what_the_harness_asks_for_in_its_own_words():
-    assert harness._pair("Answer: ", "yes") == ("Answer:", " yes")
-    how = {"until": "\n", "max_gen_toks": 5, "temperature": 0.0, "do_sample": False}
-    found = harness._request("a", how)
-    assert found == Request((Text("a"),), 5, 0.0, stop=("\n",))
-    drawn = harness._request("a", {"until": ["."], "temperature": 0.5, "top_p": 0.9})
-    assert (drawn.temperature, drawn.top_p, drawn.stop) == (0.5, 0.9, (".",))
 
 
 @pytest.mark.extra
@@ -60,7 +37,7 @@ metric_list:
     answerer = answerer._replace(config=talking.make_config(tmp_path))
     answerer.config.data.row_tokens = 1024
     found = lm_eval.simple_evaluate(
-        model=harness.model(answerer), tasks=["mine"], log_samples=True,
+        model=texts.model(answerer), tasks=["mine"], log_samples=True,
         task_manager=TaskManager(include_path=str(tmp_path), include_defaults=False),
     )  # fmt: skip
     [job] = jobs.of_task("arc_easy", "", root, jobs.Choice())
@@ -75,22 +52,3 @@ metric_list:
     for name in ("acc", "acc_norm"):
         theirs = found["results"]["mine"][f"{name},none"]
         assert result.figures[name].value == pytest.approx(theirs)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "--workdir is missing"),
-        (["--workdir=w"], "--tasks is missing"),
-        (["--workdir=w", "--tasks=a", "--batch=0"], "--batch=0: must be at least 1"),
-    ],
-)
-def test_mistakes_are_told_by_name(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        harness.main(["harness", *arguments])
-
-
-def test_without_the_library_the_command_to_install_it_is_told(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "lm_eval", None)
-    with pytest.raises(ValueError, match=r"pip install 'mmjax\[harness\]'"):
-        harness.main(["harness", "--workdir=w", "--tasks=a"])

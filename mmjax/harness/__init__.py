@@ -1,0 +1,1 @@
+"""A checkpoint driven by evaluation libraries: lm-evaluation-harness and lmms-eval."""
