@@ -47,13 +47,15 @@ def evaluate(
 ) -> Results:
     """The results of the jobs after `done` steps, those of the first process whole.
 
-    Files of each are left in the run's `evaluation`.
+    Files of each are left in the run's `evaluation`, as `mmjax.evaluate` leaves them
+    for the checkpoint of that step: it goes on from these answers.
     """
     found: Results = {}
     if answerer is None:
         return found
     home = run.workdir / "evaluation" / f"step_{done}"
-    given = jobs.run(answerer, wanted, home, f"step {done}", _BATCH, lambda text: None)
+    same = str((run.workdir / "checkpoints" / str(done)).absolute())
+    given = jobs.run(answerer, wanted, home, same, _BATCH, lambda text: None)
     for job, result, _ in given:
         found.setdefault(job.name, {})[result.shots] = result
     for name, by_shots in found.items():

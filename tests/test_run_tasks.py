@@ -10,6 +10,7 @@ import tiny_run
 
 from data_pipelines.prepare import sample_world
 from mmjax import answering, metrics, run_setup, run_tasks, step, train
+from mmjax.evaluate import __main__ as evaluate
 from mmjax.evaluation.results import Result
 
 
@@ -90,3 +91,11 @@ def test_tasks_are_asked_on_the_way_and_again_by_no_later_start(tmp_path, monkey
     samples = made.evaluation.samples
     # The first start asks at 2 and at its end, 4; what the second finds at 4 is there.
     assert asked == [2 * kinds + samples, kinds + samples]
+    asked.append(0)  # nor does the program that evaluates ask what the run has asked
+    same = ["--tasks=questions", "--shots=0", "--limit=1"]
+    with synthetic.quick_compilation():
+        evaluate.main(["evaluate", f"--workdir={tmp_path / 'run'}", *same])
+    assert asked[-1] == 0
+    results = tmp_path / "run" / "evaluation" / "step_6" / "results.json"
+    named = kinds + 1  # of naming no example fits a row
+    assert len(json.loads(results.read_text())["runs"]) == named

@@ -11,8 +11,9 @@ from data_pipelines.records import Document, Image, Segment, Text
 
 ORDINALS = ("first", "second", "third", "fourth")
 SOURCES = ("captions", "interleaved", "text")
-# A source of its own: documents that each give two made-up words a meaning, over many
-# pictures; and one of its pictures as a question, whose group has the same meaning.
+# A source of its own: pictures, each with nothing but a made-up word that names what it
+# shows, in this document only; and one such picture as a question, whose group names
+# things alike.
 NAMES, ONE_NAME = "names", "one_name"
 # Colour and shape also among several things: most scenes show one, and an average over
 # all would hide whether the model tells which colour is whose.
@@ -105,29 +106,28 @@ def _lines(asked: Iterable[Question], prompts: bool) -> list[Text]:
     return lines
 
 
-def _lesson(rng: random.Random, split: str, pictures: int = 0) -> Draft:
+def _lesson(rng: random.Random, split: str) -> Draft:
     """Examples that give two made-up words a meaning, for this document only."""
-    named, shown = _named_scenes(rng, split, pictures or rng.randint(4, 7))
+    named = questions.naming(rng, _words(rng))
     segments: list[Scene | Text] = []
-    for scene in shown:
+    for scene in _named_scenes(rng, split, named, rng.randint(4, 7)):
         question = named.question(scene)
         segments += [scene, Text(question.prompt), Text(question.answer)]
     return Draft("lesson", segments)
 
 
-def _named_scenes(rng: random.Random, split: str, pictures: int):
+def _named_scenes(
+    rng: random.Random, split: str, named: Naming, pictures: int
+) -> list[Scene]:
     """The first two pictures show both meanings, the others any."""
-    named = _naming(rng)
     values = list(named.words)
     rng.shuffle(values)
     values += [rng.choice(values) for _ in range(pictures - 2)]
-    shown = [questions.named_scene(rng, split, named, value) for value in values]
-    return named, shown
+    return [questions.named_scene(rng, split, named, value) for value in values]
 
 
-def _naming(rng: random.Random) -> Naming:
-    first, second = rng.sample(questions.WORDS, 2)
-    return questions.naming(rng, (first, second))
+def _words(rng: random.Random) -> list[str]:
+    return rng.sample(questions.WORDS, 2)
 
 
 def _album(rng: random.Random, split: str) -> Draft:
@@ -178,7 +178,8 @@ def _question(rng: random.Random, kind: str, split: str, index: int) -> Draft:
         question = texts.cloze(rng, split, forms[index % len(forms)])
         return Draft(kind, [*_unanswered(question)])
     if kind == "naming":
-        named, shown = _named_scenes(rng, split, pictures=5)
+        named = questions.naming(rng, _words(rng))
+        shown = _named_scenes(rng, split, named, pictures=5)
         segments: list[Scene | Text] = []
         for scene in shown[:-1]:
             segments += [scene, Text("".join(named.question(scene)), loss=False)]
@@ -192,16 +193,20 @@ def _question(rng: random.Random, kind: str, split: str, index: int) -> Draft:
 
 
 def _names(rng: random.Random, split: str) -> Draft:
-    return _lesson(rng, split, NAMED)._replace(kind=NAMES)
+    named = questions.naming_things(rng, split, _words(rng))
+    segments: list[Scene | Text] = []
+    for scene in _named_scenes(rng, split, named, NAMED):
+        segments += [scene, Text(named.said(scene))]
+    return Draft(NAMES, segments)
 
 
 def _one_name(
     rng: random.Random, meaning: random.Random, split: str, index: int
 ) -> Draft:
     """A picture of a group, whose words take turns."""
-    named = _naming(meaning)
+    named = questions.naming_things(meaning, split, _words(meaning))
     scene = questions.named_scene(rng, split, named, list(named.words)[index % 2])
-    return Draft(ONE_NAME, [scene, *_unanswered(named.question(scene))])
+    return Draft(ONE_NAME, [scene, Text(named.said(scene))])
 
 
 def _unanswered(question: Question) -> list[Text]:

@@ -5,6 +5,7 @@ circle where there is one circle, a relation where it is clear.
 """
 
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from data_pipelines.prepare import scenes, sentences
@@ -111,29 +112,52 @@ _ASK = {
 
 
 class Naming(NamedTuple):
-    """Made-up words for two values of an attribute, as one document uses them."""
+    """Made-up words for values of an attribute, as one document uses them."""
 
-    attribute: str  # shape or colour
+    attribute: str  # shape, colour, or thing: both together, as "red circle"
     words: dict[str, str]  # value -> word
 
     def question(self, scene: Scene) -> Question:
         """What the only thing of the scene is called."""
-        word = self.words[getattr(scene.things[0], self.attribute)]
-        if self.attribute == "shape":
-            return Question("This is a", f" {word}.")
-        return Question("This one is", f" {word}.")
+        prompt = "This is a" if self.attribute == "shape" else "This one is"
+        return Question(prompt, self.said(scene))
+
+    def said(self, scene: Scene) -> str:
+        """The word for the only thing of the scene."""
+        return f" {self.words[self.value(scene)]}."
+
+    def value(self, scene: Scene) -> str:
+        """What the only thing of the scene has of the attribute."""
+        [thing] = scene.things
+        if self.attribute == "thing":
+            return sentences.name(thing)
+        return getattr(thing, self.attribute)
 
 
-def naming(rng: random.Random, words: tuple[str, str]) -> Naming:
-    """Two random values of a random attribute, under these words."""
+def naming(rng: random.Random, words: Sequence[str]) -> Naming:
+    """Random values of colour or of shape, under these words."""
     attribute = rng.choice(("shape", "colour"))
-    values = rng.sample(list(ANSWERS[attribute]), 2)
+    values = rng.sample(list(ANSWERS[attribute]), len(words))
     return Naming(attribute, dict(zip(values, words)))
+
+
+def naming_things(rng: random.Random, split: str, words: Sequence[str]) -> Naming:
+    """Things of a split, no two of one colour or one shape, under these words."""
+    found: list[scenes.Thing] = []
+    while len(found) < len(words):
+        [thing] = scenes.draw(rng, split, things=1).things
+        if all(thing.colour != t.colour and thing.shape != t.shape for t in found):
+            found.append(thing)
+    return Naming("thing", dict(zip(map(sentences.name, found), words)))
 
 
 def named_scene(rng: random.Random, split: str, named: Naming, value: str) -> Scene:
     """A scene of one thing with this value of the attribute."""
     while True:
         scene = scenes.draw(rng, split, things=1)
-        if getattr(scene.things[0], named.attribute) == value:
+        if named.attribute == "thing":  # one drawn in 48 would be it
+            colour, shape = value.split()
+            [thing] = scene.things
+            scene = scene._replace(things=(thing._replace(colour=colour, shape=shape),))
+        if named.value(scene) == value and scenes.split_of(scene) == split:
             return scene

@@ -25,7 +25,7 @@ from data_pipelines.prepare import documents
 from data_pipelines.records import Text
 from mmjax.config import SampleWorld
 
-VERSION = 7  # of what is generated; another one is made again
+VERSION = 8  # of what is generated; another one is made again
 STATE = "sample_world.json"
 FOLDERS = (*documents.SOURCES, "questions", documents.NAMES, documents.ONE_NAME)
 TOKENIZER = "tokenizer.model"

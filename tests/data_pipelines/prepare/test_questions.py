@@ -70,10 +70,25 @@ def test_a_question_can_be_had_for_every_answer(kind):
 def test_a_made_up_word_means_one_value_of_one_attribute():
     rng = random.Random(5)
     for _ in range(50):
-        named = questions.naming(rng, ("dax", "wug"))
+        named = questions.naming(rng, ["dax", "wug"])
         assert sorted(named.words.values()) == ["dax", "wug"]
         for value, word in named.words.items():
             scene = questions.named_scene(rng, "train", named, value)
             assert len(scene.things) == 1
             assert getattr(scene.things[0], named.attribute) == value
             assert named.question(scene).answer == f" {word}."
+
+
+def test_a_made_up_word_means_one_thing_unlike_the_other():
+    rng = random.Random(6)
+    for split in scenes.SPLITS:
+        for _ in range(50):
+            named = questions.naming_things(rng, split, ["dax", "wug"])
+            (colour, shape), (other_colour, other_shape) = map(str.split, named.words)
+            assert colour != other_colour
+            assert shape != other_shape
+            for value, word in named.words.items():
+                scene = questions.named_scene(rng, split, named, value)
+                assert [sentences.name(thing) for thing in scene.things] == [value]
+                assert scenes.split_of(scene) == split
+                assert named.said(scene) == f" {word}."
