@@ -1,14 +1,11 @@
 """A folder of one's own, from raw files to a report: the commands of the README."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
+import programs
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
 SMALLER = (
     "--config.steps=12",
     "--config.optim.warmup_steps=2",
@@ -20,20 +17,6 @@ SMALLER = (
     "--config.data.rows_per_batch=8",
     "--config.data.rows_per_pool=8",
 )
-
-
-def run(*arguments) -> str:
-    """Output of a program that must succeed; in an environment without our devices."""
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    done = subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
 def head(source: pathlib.Path, lines: int, target: pathlib.Path) -> pathlib.Path:
@@ -49,7 +32,7 @@ def test_real_photos_pages_and_text_are_learned_from_and_shown(real_data, tmp_pa
     pages = real_data / "interleaved"
     wiki = real_data / "text" / "wikitext2_valid.txt"
     data, workdir = tmp_path / "data", tmp_path / "run"
-    summary = run(
+    summary = programs.run(
         "data_pipelines.prepare",
         f"--captions={head(photos / 'captions.jsonl', 120, tmp_path / 'c.jsonl')}",
         f"--images={photos}",
@@ -62,7 +45,7 @@ def test_real_photos_pages_and_text_are_learned_from_and_shown(real_data, tmp_pa
     )
     assert "rejected: 0" in summary
     assert (data / "rejects.jsonl").read_text() == ""
-    run(
+    programs.run(
         "mmjax.train",
         "--config=configs/own_data.py",
         f"--config.data.root={data}",

@@ -2,17 +2,14 @@
 
 import dataclasses
 import json
-import os
-import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 
 import damage
 import jax
 import numpy as np
+import programs
 import pytest
 import tiny_run
 from tiny_run import ROWS, STEPS, make_config
@@ -20,9 +17,6 @@ from tiny_run import ROWS, STEPS, make_config
 from data_pipelines.prepare import sample_world
 from mmjax import checkpoint, optim, sharding, step, train
 from mmjax.models import vlm
-
-ROOT = pathlib.Path(__file__).parent.parent
-
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 
@@ -121,14 +115,7 @@ def command(workdir, world, *flags):
         f"--workdir={workdir}", "--config.data.sample_world.captions=600",
         "--config.data.sample_world.interleaved=300",
     ]  # fmt: skip
-    program = [sys.executable, "-m", "mmjax.train", "--config=configs/quickstart.py"]
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    done = subprocess.run(
-        [*program, *short, *flags], cwd=ROOT, env=environment, capture_output=True,
-        text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return programs.run("mmjax.train", "--config=configs/quickstart.py", *short, *flags)
 
 
 @pytest.mark.slow

@@ -2,22 +2,20 @@
 
 import json
 
+import programs
 import pytest
-
-from configs.ablations import tiny
-from mmjax import train
-from mmjax.evaluate import __main__ as evaluate
 
 
 @pytest.mark.slow
 def test_words_are_learned_from_the_context_and_from_nothing_else(tmp_path):
-    config = tiny.get_config()
-    config.steps, config.evaluation.tasks_every = 3000, 0
-    config.data.root = str(tmp_path / "world")
-    train.train(config, tmp_path / "run")
-    asked = ["evaluate", f"--workdir={tmp_path / 'run'}", "--tasks=questions"]
-    evaluate.main([*asked, "--shots=0,4,8", "--limit=240"])
-    evaluate.main([*asked, "--shots=8", "--exchanged", f"--out={tmp_path / 'out'}"])
+    programs.run(
+        "mmjax.train", "--config=configs/ablations/tiny.py", "--config.steps=3000",
+        f"--config.data.root={tmp_path / 'world'}", f"--workdir={tmp_path / 'run'}",
+        "--config.evaluation.tasks_every=0",
+    )  # fmt: skip
+    asked = ("mmjax.evaluate", f"--workdir={tmp_path / 'run'}", "--tasks=questions")
+    programs.run(*asked, "--shots=0,4,8")
+    programs.run(*asked, "--shots=8", "--exchanged", f"--out={tmp_path / 'out'}")
     found = {}
     for home in (tmp_path / "run" / "evaluation", tmp_path / "out"):
         text = (home / "step_3000" / "results.json").read_text()
