@@ -121,18 +121,23 @@ def say(
     positions_ZRT = (prompts.last_ZR + 1 + slot)[..., None]
 
     def visible_said(window: int) -> Array:
-        seen_T = place_T <= slot
+        seen_T = place_T < slot
         if window:
             seen_T &= slot - place_T < window
         return seen_T[None, None, None]
 
+    itself = jnp.ones((1, 1, 1, 1), bool)
+
     def row(layer: int) -> recall.Attend:
         def attend(q: Array, k: Array, v: Array, rule: Rule) -> tuple[Array, Kept]:
             past = said[layer]
-            new = recall.write(past, recall.keep(k, v, str(past.k_ZRKSH.dtype)), slot)
-            own = Part(new, visible_said(rule.window))
-            before = _before(prompts, layer, positions_ZRT, rule.window)
-            return recall.attend(q, (before, own), rule), new
+            new = recall.keep(k, v, str(past.k_ZRKSH.dtype))
+            parts = (
+                _before(prompts, layer, positions_ZRT, rule.window),
+                Part(past, visible_said(rule.window)),
+                Part(new, itself),
+            )
+            return recall.attend(q, parts, rule), new
 
         return attend
 
@@ -141,7 +146,13 @@ def say(
     hidden_ZRTD, kept = _after(
         model, weights, prompts, x_ZRTD, segments_ZRT, positions_ZRT, row
     )
-    return tuple(layer.row for layer in kept), hidden_ZRTD[:, :, 0]
+    # Written behind all that reads it, so that XLA copies less of what was said.
+    news = tuple(layer.row for layer in kept)
+    said, news, hidden_ZRTD = jax.lax.optimization_barrier(
+        (tuple(said), news, hidden_ZRTD)
+    )
+    written = [recall.write(past, new, slot) for past, new in zip(said, news)]
+    return tuple(written), hidden_ZRTD[:, :, 0]
 
 
 def follow(
