@@ -98,7 +98,7 @@ def _define(values: FlagValues) -> None:
         ("out", "", "JSON of results and of each example."),
     ):
         flags.DEFINE_string(name, default, help_string, flag_values=values)
-    flags.DEFINE_list("tasks", [], "Names of the library's.", flag_values=values)
+    flags.DEFINE_list("tasks", [], "The library's names of tasks.", flag_values=values)
     for name, default, help_string in (
         ("shots", None, "Solved examples; default: the task's own number."),
         ("limit", None, "Examples of a task; default: all."),
