@@ -110,9 +110,11 @@ def _define(values: FlagValues) -> None:
 def _opened(library: Library) -> tuple[Any, ...]:
     try:
         return tuple(importlib.import_module(name) for name in library.modules)
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # torchvision's is the latter
         install = f"pip install 'mmjax[{library.extra}]'"
-        raise ValueError(f"{error}: run  {install}") from error
+        raise ValueError(
+            f"{library.name} can't be imported ({error}): run  {install}"
+        ) from error
 
 
 if __name__ == "__main__":
