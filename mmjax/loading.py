@@ -1,10 +1,14 @@
 """A model from its checkpoint, ready to answer."""
 
+from collections.abc import Callable, Sequence
+
+import absl.logging
 import jax
 from absl import flags
 from absl.flags import FlagValues
 
 from data_pipelines import pipeline
+from data_pipelines.inspect import command_line
 from mmjax import answering, checkpoint, sharding, validation
 from mmjax import config as config_lib
 from mmjax.answering import Answerer
@@ -21,6 +25,21 @@ def define(values: FlagValues) -> None:
         ("checkpoint", "A checkpoint, or a folder of them; default: --workdir."),
     ):
         flags.DEFINE_string(name, "", help_string, flag_values=values)
+
+
+def asked(
+    define: Callable[[FlagValues], None], about: str | None, argv: Sequence[str]
+) -> FlagValues | None:
+    """The flags of a program that opens a model; None where it told its help instead.
+
+    Libraries log warnings and errors from here on. ValueError for a mistake in flags.
+    """
+    values = command_line.parse(define, True, argv[1:])
+    if values.help:
+        print(f"{about}\n{command_line.listed(values)}")
+        return None
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    return values
 
 
 def define_cache(values: FlagValues) -> None:

@@ -8,13 +8,17 @@ import sys
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+def environment() -> dict[str, str]:
+    """This one, without our devices."""
+    return {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+
+
 def run(*arguments) -> str:
     """Output of `python -m ...`, which must succeed, from the repository's root."""
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     done = subprocess.run(
         [sys.executable, "-m", *map(str, arguments)],
         cwd=ROOT,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
     )

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
+import programs
 
 from data_pipelines.prepare import corpus, telling
 from data_pipelines.prepare.formats import inputs as inputs_lib
@@ -102,7 +102,11 @@ def command(files: dict[str, list[str]], output: pathlib.Path, *more: str) -> li
 
 def run(arguments: Sequence[str], **options) -> subprocess.CompletedProcess[str]:
     """Runs a command line from the root of the repository."""
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     return subprocess.run(
-        arguments, capture_output=True, text=True, cwd=ROOT, env=environment, **options
+        arguments,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=programs.environment(),
+        **options,
     )

@@ -16,7 +16,6 @@ import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
-import absl.logging
 from absl import flags
 from absl.flags import FlagValues
 
@@ -35,11 +34,9 @@ from mmjax.evaluation.jobs import Choice, Job
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line; ValueError for a mistake in it."""
-    values = command_line.parse(_define, True, argv[1:])
-    if values.help:
-        print(f"{__doc__}\n{command_line.listed(values)}")
+    values = loading.asked(_define, __doc__, argv)
+    if values is None:
         return
-    absl.logging.set_verbosity(absl.logging.WARNING)
     choice, judge = _check(values), judge_flags.judge(values)
     config = command_line.config(values) if values.config else None
     wanted: list[Job] = []  # what is wrong with the data is told before a model loads

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import absl.logging
 from absl import flags
 from absl.flags import FlagValues
 
@@ -29,11 +28,9 @@ POLICIES = ("stop", "record")
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line; ValueError for a mistake in it."""
-    values = command_line.parse(_define, True, argv[1:])
-    if values.help:
-        print(f"{__doc__}\n{command_line.listed(values)}")
+    values = loading.asked(_define, __doc__, argv)
+    if values is None:
         return
-    absl.logging.set_verbosity(absl.logging.WARNING)
     _check(values)
     wanted = _wanted(values)
     asked = []

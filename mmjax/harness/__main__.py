@@ -19,7 +19,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import absl.logging
 from absl import flags
 from absl.flags import FlagValues
 
@@ -56,11 +55,9 @@ LIBRARIES = {
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line; ValueError for a mistake in it."""
-    values = command_line.parse(_define, True, argv[1:])
-    if values.help:
-        print(f"{__doc__}\n{command_line.listed(values)}")
+    values = loading.asked(_define, __doc__, argv)
+    if values is None:
         return
-    absl.logging.set_verbosity(absl.logging.WARNING)
     place = loading.place(values)
     library = LIBRARIES[values.library]
     if not values.tasks:

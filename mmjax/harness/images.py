@@ -12,10 +12,8 @@ from mmjax import answering
 from mmjax.answering import Answerer
 from mmjax.harness import asking
 
-_MARK = re.compile(
-    r" ?<image(?: \d+)?>\n?"
-)  # where tasks say themselves what goes where
-
+# Where a task says itself what goes where.
+_MARK = re.compile(r" ?<image(?: \d+)?>\n?")
 _NO_SCORES = (
     "lmms-eval takes answers as texts and loses the log-likelihoods of choices; "
     "mmjax.evaluate scores by them"
@@ -35,9 +33,8 @@ def model(answerer: Answerer, batch: int = 16) -> Any:
         """Answers requests of one round in batches."""
 
         def generate_until(self, requests: list[Any]) -> list[str]:
-            return asking.said(
-                answerer, [self._request(*r.args) for r in requests], batch
-            )
+            asked = [self._request(*request.args) for request in requests]
+            return asking.said(answerer, asked, batch)
 
         def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
             raise ValueError(_NO_SCORES)

@@ -21,7 +21,7 @@ def model(answerer: Answerer, batch: int = 16) -> Any:
             return asking.scored(answerer, [_pair(*r.args) for r in requests], batch)
 
         def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
-            pairs = [(asking.words(""), request.args[0]) for request in requests]
+            pairs = [((), request.args[0]) for request in requests]
             return [total for total, _ in asking.scored(answerer, pairs, batch)]
 
         def generate_until(self, requests: list[Any]) -> list[str]:

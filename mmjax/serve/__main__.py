@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import absl.logging
 from absl import flags
 from absl.flags import FlagValues
 
@@ -31,11 +30,9 @@ NEW_TOKENS = 256  # of an answer, at most, where the request doesn't say
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line; ValueError for a mistake in it."""
-    values = command_line.parse(_define, True, argv[1:])
-    if values.help:
-        print(f"{__doc__}\n{command_line.listed(values)}")
+    values = loading.asked(_define, __doc__, argv)
+    if values is None:
         return
-    absl.logging.set_verbosity(absl.logging.WARNING)
     limits, manner = _limits(values), _manner(values)
     place = loading.place(values)
     app, running = _libraries()

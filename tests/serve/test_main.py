@@ -1,6 +1,5 @@
 """The program serves the model of a run, and tells mistakes in one line."""
 
-import os
 import pathlib
 import re
 import signal
@@ -9,6 +8,7 @@ import subprocess
 import sys
 import threading
 
+import programs
 import pytest
 import serving
 import talking
@@ -80,10 +80,9 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_program_serves_a_run_until_a_signal_ends_it(run, number):
     folder, answerer = run
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     process = subprocess.Popen(
         [sys.executable, "-m", "mmjax.serve", f"--workdir={folder}", "--port=0"],
-        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
+        cwd=ROOT, env=programs.environment(), text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
     watchdog = threading.Timer(300, process.kill)

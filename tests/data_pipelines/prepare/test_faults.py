@@ -11,6 +11,7 @@ import subprocess
 import time
 import zlib
 
+import programs
 import pytest
 import raw_corpora
 
@@ -206,10 +207,9 @@ def test_a_disk_that_is_full_stops_it_in_a_line_and_loses_nothing(
 @pytest.mark.slow
 def test_two_preparations_at_once_do_not_meet(files, tmp_path):
     output = tmp_path / "out"
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     first = subprocess.Popen(
-        raw_corpora.command(files, output), cwd=raw_corpora.ROOT, env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        raw_corpora.command(files, output), cwd=raw_corpora.ROOT,
+        env=programs.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     home = tmp_path / "out.unfinished"
     while first.poll() is None and not (home / "preparation.json").exists():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import programs
 import pytest
 import raw_corpora
 
@@ -26,10 +27,9 @@ MARKS = (
 
 
 def _start(command):
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     return subprocess.Popen(
-        command, cwd=raw_corpora.ROOT, env=environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        command, cwd=raw_corpora.ROOT, env=programs.environment(),
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
