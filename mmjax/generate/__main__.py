@@ -18,9 +18,9 @@ from absl import flags
 from absl.flags import FlagValues
 
 from data_pipelines.inspect import command_line
-from mmjax import answering, cli, loading
+from mmjax import answering, cli, loading, prompt_parts
 from mmjax.answering import Request
-from mmjax.generate import chat, parts, requests
+from mmjax.generate import chat, requests
 from mmjax.generate.chat import Manner
 
 POLICIES = ("stop", "record")
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
             print(line, flush=True)
     elif values.prompt is not None or values.image:
         images = [answering.image(path) for path in values.image]
-        prompt = parts.woven(values.prompt or "", images)
+        prompt = prompt_parts.woven(values.prompt or "", images)
         print(answering.answer(opened, [wanted._replace(parts=prompt)])[0].text)
     else:
         chat.talk(opened, _manner(values), sys.stdin)

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple, TextIO
 
 from data_pipelines.records import Segment, Text
-from mmjax import answering
+from mmjax import answering, prompt_parts
 from mmjax.answering import Answer, Answerer, Request
-from mmjax.generate import parts
 
 HELP = (
     'A word @cat.jpg (or @"my cat.jpg") is an image; /new forgets all that was said, '
@@ -20,15 +19,17 @@ _IMAGE = re.compile(r'(?:^|(?<=\s))@(?:"([^"]+)"|(\S+))')
 class Manner(NamedTuple):
     """How a talk goes."""
 
-    template: str = parts.SLOT  # of what is typed
+    template: str = prompt_parts.SLOT  # of what is typed
     between: str = "\n"  # after each answer
     wanted: Request = Request(())  # of each answer
 
 
 def check(manner: Manner) -> None:
     """Raises ValueError for a template that a text can't be put into."""
-    if manner.template.count(parts.SLOT) != 1:
-        raise ValueError(f"--template={manner.template}: must hold {parts.SLOT} once")
+    if manner.template.count(prompt_parts.SLOT) != 1:
+        raise ValueError(
+            f"--template={manner.template}: must hold {prompt_parts.SLOT} once"
+        )
 
 
 def talk(
@@ -85,7 +86,7 @@ def typed(line: str, template: str) -> tuple[Segment, ...]:
         segments.append(answering.image(match[1] or match[2]))
         start = match.end()
     segments.append(Text(line[start:].strip()))
-    return parts.filled(template, segments)
+    return prompt_parts.filled(template, segments)
 
 
 def fitting(

@@ -16,9 +16,8 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mmjax import answering, json_lines
+from mmjax import answering, json_lines, prompt_parts
 from mmjax.answering import Answer, Answerer, Request
-from mmjax.generate import parts
 
 NUMBERS = {
     "new_tokens": int, "temperature": float, "top_k": int, "top_p": float, "seed": int,
@@ -142,7 +141,7 @@ def _request(answerer: Answerer, line: Line, stop: bool) -> Request | str:
     try:
         if line.error:
             raise ValueError(line.error)
-        prompt = parts.woven(
+        prompt = prompt_parts.woven(
             line.prompt, [answering.image(path) for path in line.images]
         )
         request = line.wanted._replace(parts=prompt)

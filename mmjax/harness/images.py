@@ -8,7 +8,7 @@ from typing import Any
 import PIL.Image
 
 from data_pipelines.records import Image
-from mmjax import answering
+from mmjax import answering, prompt_parts
 from mmjax.answering import Answerer
 from mmjax.harness import asking
 
@@ -61,17 +61,7 @@ def model(answerer: Answerer, batch: int = 16) -> Any:
 def parts(prompt: str, shown: Sequence[Any]) -> asking.Parts:
     """The prompt with its images, those of Pillow's kind. ValueError for others."""
     images = [_image(each) for each in shown]
-    texts = _MARK.split(prompt)
-    if len(texts) == 1:
-        return (*images, *asking.words(prompt))
-    if len(texts) != len(images) + 1:
-        raise ValueError(
-            f"a prompt has <image> {len(texts) - 1} times, and {len(images)} images"
-        )
-    woven = [*asking.words(texts[0])]
-    for image, text in zip(images, texts[1:]):
-        woven += [image, *asking.words(text)]
-    return tuple(woven)
+    return prompt_parts.woven(_MARK.sub(prompt_parts.MARK, prompt), images)
 
 
 def _image(shown: Any) -> Image:

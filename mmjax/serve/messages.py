@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_pipelines.records import Image, Segment, Text
-from mmjax.generate import parts
+from mmjax import prompt_parts
 from mmjax.generate.chat import Manner
 from mmjax.serve.problems import bad
 
@@ -29,8 +29,8 @@ def prompt(messages: Any, manner: Manner, picture: Picture) -> tuple[Segment, ..
         found = _content(message.get("content"), f"messages[{i}].content", picture)
         if role != "user" and any(isinstance(s, Image) for s in found):
             raise bad(f"messages[{i}].content", f"images of the {role} are unsupported")
-        template = manner.template if role == "user" else parts.SLOT
-        segments += parts.filled(template, found)
+        template = manner.template if role == "user" else prompt_parts.SLOT
+        segments += prompt_parts.filled(template, found)
         last = i == len(messages) - 1
         if not last and not (role == "user" and roles[i + 1] == "assistant"):
             segments.append(Text(manner.between))

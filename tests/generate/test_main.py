@@ -7,7 +7,7 @@ import talking
 
 from mmjax import answering, checkpoint, config
 from mmjax.generate import __main__ as program
-from mmjax.generate.parts import woven
+from mmjax.prompt_parts import woven
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pathlib
 import pytest
 import talking
 
-from mmjax import answering, json_lines
+from mmjax import answering, json_lines, prompt_parts
 from mmjax.answering import Request
-from mmjax.generate import parts, requests
+from mmjax.generate import requests
 from mmjax.generate.requests import Batching
 
 WANTED = Request((), 4)
@@ -46,7 +46,7 @@ def test_each_request_is_answered_as_it_is_alone_in_the_order_of_the_file(
     assert told[-2] == "4 of 4 requests answered, 0 of them failed"
     picture = answering.image(tmp_path / "a.png")
     alone = answering.answer(
-        answerer, [WANTED._replace(parts=parts.woven("a red", [picture]))]
+        answerer, [WANTED._replace(parts=prompt_parts.woven("a red", [picture]))]
     )[0]
     assert found[0] == {
         "id": "one", "text": alone.text, "tokens": 4, "ended": "length"

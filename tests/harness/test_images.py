@@ -67,7 +67,7 @@ def test_images_stand_where_the_prompt_says_else_before_it():
 
 def test_what_cannot_be_shown_is_told():
     one = _pillow(talking.image(0))
-    with pytest.raises(ValueError, match="<image> 2 times, and 1 images"):
+    with pytest.raises(ValueError, match="<image> comes 2 times, there are 1 images"):
         images.parts("<image> and <image>", [one])
     with pytest.raises(ValueError, match="a str: only images are read"):
         images.parts("what happens?", ["film.mp4"])

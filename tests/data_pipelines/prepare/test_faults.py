@@ -209,7 +209,8 @@ def test_two_preparations_at_once_do_not_meet(files, tmp_path):
     output = tmp_path / "out"
     first = subprocess.Popen(
         raw_corpora.command(files, output), cwd=raw_corpora.ROOT,
-        env=programs.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=programs.environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )  # fmt: skip
     home = tmp_path / "out.unfinished"
     while first.poll() is None and not (home / "preparation.json").exists():

@@ -29,7 +29,8 @@ MARKS = (
 def _start(command):
     return subprocess.Popen(
         command, cwd=raw_corpora.ROOT, env=programs.environment(),
-        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
