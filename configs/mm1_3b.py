@@ -16,9 +16,10 @@ def get_config() -> config_lib.Config:
         model=config_lib.Model(
             # The defaults are ViT-H/14 at 378 px and the 3B decoder; what the backward
             # pass keeps is chosen by predicted times (docs/performance.md).
-            vit=config_lib.ViT(remat="attention"),
+            vit=config_lib.ViT(remat="projections"),
             connector=config_lib.Connector(kind="c_abstractor", tokens=144),
             decoder=config_lib.Decoder(remat="projections"),
+            loss_chunk=2048,
         ),
         data=config_lib.Data(
             root="data/mm1", row_tokens=4096, rows_per_batch=512, rows_per_pool=16

@@ -81,12 +81,13 @@ class Block(nn.Module):
             output = LayerKept(kept, of_images)
         if decoder.post_norms:
             added = norm(decoder.width, name="norm_attention_out")(added)
-        x = x + added
+        x = x + layers.features_last(added)
         normed = norm(decoder.width, name="norm_mlp")(x)
         added, router = self._mlp(gain, normed, segments_ZRT)
         if decoder.post_norms:
             added = norm(decoder.width, name="norm_mlp_out")(added)
-        return x + added, router if attends is None else output
+        x = x + layers.features_last(added)
+        return x, router if attends is None else output
 
     def _mlp(self, gain: float, x: Array, segments_ZRT: Array):
         """What the MLP or the experts add, and the `RouterSums` of the latter."""

@@ -14,9 +14,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import layout
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from mmjax.models import backends
 from mmjax.ops import attention, pointwise, recall, rope, splash
 
 _policies = jax.checkpoint_policies
@@ -103,6 +105,18 @@ def fitting(
     return PartitionSpec(*spec)
 
 
+def features_last(x: Array) -> Array:
+    """The array, with the numbers of a position side by side in a TPU's memory.
+
+    Left alone, TPUs' compiler lays rows of the decoder out with positions side by side,
+    for the sake of one of their readers, and copies them for the others.
+    """
+    if backends.platform() != "tpu":
+        return x
+    constrained: Any = layout.with_layout_constraint
+    return constrained(x, layout.Layout(tuple(range(x.ndim))))
+
+
 def on_one_device() -> bool:
     """No mesh, or a mesh of one device, is in force."""
     mesh = jax.sharding.get_abstract_mesh()
@@ -162,6 +176,7 @@ class Linear(nn.Module):
     dtype: str
     bias: bool = False
     gain: float = 1.0  # of the initial kernel, 1 keeps the variance
+    for_kernel: bool = False  # a kernel of TPUs reads the outputs
 
     @nn.compact
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -171,8 +186,11 @@ class Linear(nn.Module):
         else:
             y = self._by_kernel(x, rows)
         if self.bias:
-            bias = self.param("bias", nn.initializers.zeros, self.outputs)
-            y = y + bias.astype(self.dtype)
+            bias: Any = self.param("bias", nn.initializers.zeros, self.outputs)
+            if self.for_kernel:
+                y = pointwise.add_bias(y, bias)
+            else:
+                y = y + bias.astype(self.dtype)
         return y
 
     def _by_turned(self, x: Array) -> Array:
@@ -259,7 +277,8 @@ class Attention(nn.Module):
 
     def _project(self, name: str, width: int, heads: int, gain: float = 1.0) -> Linear:
         outputs = (heads, self.head_size)
-        return Linear((width,), outputs, self.dtype, self.bias, gain, name=name)
+        kernel = self.backend == "splash"
+        return Linear((width,), outputs, self.dtype, self.bias, gain, kernel, name=name)
 
     def _attend(self, q, k, v, scale, segments, prefix_ZR, keys) -> Array:
         of_rows = functools.partial(
@@ -302,10 +321,10 @@ class Mlp(nn.Module):
         shape = ((self.inputs,), (self.hidden,), self.dtype, self.bias)
         activation = pointwise.ACTIVATIONS[self.activation]
         up = checkpoint_name(Linear(*shape, name="up")(x), "up")
-        hidden = activation(up)
+        hidden: Any = activation(up)
         if self.gated:
             gate = checkpoint_name(Linear(*shape, name="gate")(x), "gate")
-            hidden = activation(gate) * up
+            hidden = pointwise.gated(activation, gate, up)
         return Linear(
             (self.hidden,), (self.outputs,), self.dtype, self.bias, self.gain,
             name="down",

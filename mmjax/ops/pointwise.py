@@ -1,5 +1,6 @@
 """What is done to each position alone: norms and activations."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -13,12 +14,17 @@ def layer_norm(
     bias_D: Float[Array, "D"],
     eps: float,
 ) -> Float[Array, "*axes D"]:
-    """Layer normalization over the last axis; statistics in float32."""
+    """Layer normalization over the last axis; statistics in float32.
+
+    Both come from one pass over x, which compilers join to what makes it: a second
+    pass, over what is centred, would read it from memory once more. The deviation is
+    right to 1e-7 (1 + mean**2 / variance) of itself.
+    """
     x32 = x.astype(jnp.float32)
     mean = jnp.mean(x32, axis=-1, keepdims=True)
-    centred = x32 - mean
-    variance = jnp.mean(centred * centred, axis=-1, keepdims=True)
-    normed = centred * jax.lax.rsqrt(variance + eps)
+    square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
+    variance = jnp.maximum(square - mean * mean, 0)
+    normed = (x32 - mean) * jax.lax.rsqrt(variance + eps)
     return (normed * scale_D + bias_D).astype(x.dtype)
 
 
@@ -32,6 +38,36 @@ def rms_norm(
     x32 = x.astype(jnp.float32)
     square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
     return (x32 * jax.lax.rsqrt(square + eps) * scale_D).astype(x.dtype)
+
+
+@jax.custom_vjp
+def add_bias(y: Float[Array, "*axes"], bias: Float[Array, "..."]) -> Array:
+    """y + bias, over the last axes; the bias's gradient is a product with ones.
+
+    Of what a TPU's kernel reads, the sum that XLA makes takes 3 times as long.
+    """
+    return y + bias.astype(y.dtype)
+
+
+def _add_bias_forward(y, bias):
+    return y + bias.astype(y.dtype), bias
+
+
+def _add_bias_backward(bias, d_y):
+    axes = tuple(range(d_y.ndim - bias.ndim))
+    # Rows of a register, behind a barrier: of one row, or of ones that it sees, XLA
+    # makes a sum after all.
+    ones = jnp.ones((8, *d_y.shape[: len(axes)]), d_y.dtype)
+    rows = jax.lax.dot_general(
+        jax.lax.optimization_barrier(ones),
+        d_y,
+        ((tuple(axis + 1 for axis in axes), axes), ((), ())),
+        preferred_element_type=jnp.float32,
+    )
+    return d_y, rows[0].astype(bias.dtype)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 def gelu(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
@@ -54,18 +90,28 @@ def softcapped(x: Float[Array, "*axes"], cap: float) -> Float[Array, "*axes"]:
     return cap * jnp.tanh(x / cap) if cap else x
 
 
-def swiglu(
-    gate: Float[Array, "*axes F"], up: Float[Array, "*axes F"]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def gated(
+    activation: Callable, gate: Float[Array, "*axes F"], up: Float[Array, "*axes F"]
 ) -> Float[Array, "*axes F"]:
-    """silu(gate) * up (Shazeer, arXiv 2002.05202)."""
-    return jax.nn.silu(gate) * up
+    """activation(gate) * up (Shazeer, arXiv 2002.05202).
+
+    Both gradients are made in one pass, and once: each is read by two products, into
+    one of which XLA for TPUs would compute it again, which halves the product's speed.
+    """
+    return activation(gate) * up
 
 
-def geglu(
-    gate: Float[Array, "*axes F"], up: Float[Array, "*axes F"]
-) -> Float[Array, "*axes F"]:
-    """gelu(gate) * up, with the tanh in place of the normal distribution function."""
-    return gelu_tanh(gate) * up
+def _gated_forward(activation, gate, up):
+    return activation(gate) * up, (gate, up)
+
+
+def _gated_backward(activation, residuals, d_out):
+    _, pull = jax.vjp(lambda gate, up: activation(gate) * up, *residuals)
+    return jax.lax.optimization_barrier(pull(d_out))
+
+
+gated.defvjp(_gated_forward, _gated_backward)
 
 
 ACTIVATIONS: dict[str, Callable] = {
@@ -74,4 +120,6 @@ ACTIVATIONS: dict[str, Callable] = {
     "quick_gelu": quick_gelu,
     "silu": jax.nn.silu,
 }
-GATES: dict[str, Callable] = {"gelu_tanh": geglu, "silu": swiglu}
+GATES: dict[str, Callable] = {  # (gate, up) -> what goes down
+    name: functools.partial(gated, ACTIVATIONS[name]) for name in ("gelu_tanh", "silu")
+}

@@ -37,7 +37,7 @@ def every_expert_for_every_token(x_JD, logits_JX, kernels, real_J):
 def dropless(backend):
     def apply(x_JD, logits_JX, kernels, real_J):
         routes = moe.route(logits_JX, TOP)
-        activate = pointwise.swiglu
+        activate = pointwise.GATES["silu"]
         return experts.dropless(x_JD, routes, real_J, kernels, activate, backend)
 
     return apply
@@ -81,7 +81,7 @@ def test_slices_of_the_experts_add_up_to_all_of_them():
         held = jax.tree.map(lambda kernel, part=part: kernel[part], kernels)
         shifted = routes._replace(expert=routes.expert - part.start)
         total += experts.dropless(
-            x_JD, shifted, real_J, held, pointwise.swiglu, "blocked"
+            x_JD, shifted, real_J, held, pointwise.GATES["silu"], "blocked"
         )
     whole = dropless("blocked")(x_JD, logits_JX, kernels, real_J)
     np.testing.assert_allclose(total, whole, atol=1e-5)

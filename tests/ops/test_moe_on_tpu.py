@@ -31,7 +31,7 @@ def total(x_JD, kernels, logits_JX):
     routes = moe.route(logits_JX, {TOP})
     real_J = jnp.ones(x_JD.shape[0], bool)
     return jnp.sum(experts.dropless(
-        x_JD, routes, real_J, kernels, pointwise.swiglu, "ragged_dot"))
+        x_JD, routes, real_J, kernels, pointwise.GATES["silu"], "ragged_dot"))
 
 step = jax.jit(jax.value_and_grad(total, argnums=(0, 1))).lower(
     array({TOKENS}, {WIDTH}),
