@@ -324,7 +324,7 @@ class Mlp(nn.Module):
         hidden: Any = activation(up)
         if self.gated:
             gate = checkpoint_name(Linear(*shape, name="gate")(x), "gate")
-            hidden = pointwise.gated(activation, gate, up)
+            hidden = features_last(pointwise.gated(activation, gate, up))
         return Linear(
             (self.hidden,), (self.outputs,), self.dtype, self.bias, self.gain,
             name="down",

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from mmjax.ops import additions
+
 LANES = 128  # numbers side by side in a TPU's registers
 SUBLANES = 16  # rows of a register, of two bytes a number
 RESIDUALS = "attention"  # name of what the backward kernel needs of the forward one
@@ -68,15 +70,32 @@ def attend(
         jnp.pad(x, widths).swapaxes(1, 2) for x in (q_BTNH * scale, k_BSKH, v_BSKH)
     )
     kernel = _kernel(q.shape[1:], mask, blocks, interpret)
-
-    def of_row(q_NTH, k_KTH, v_KTH, segments_T):
-        segments = None
-        if segments_T is not None:
-            segments = _library()[0].SegmentIds(segments_T, segments_T)
-        return kernel(q_NTH, k_KTH, v_KTH, segment_ids=segments)
-
-    out_BNTH = jax.vmap(of_row)(q, k, v, segments_BT)
+    out_BNTH = jax.vmap(functools.partial(_attend_row, kernel))(q, k, v, segments_BT)
     return out_BNTH.swapaxes(1, 2)[:, :tokens, :, :size]
+
+
+def _of_row(kernel, q_NTH, k_KTH, v_KTH, segments_T) -> Float[Array, "N T H"]:
+    segments = None
+    if segments_T is not None:
+        segments = _library()[0].SegmentIds(segments_T, segments_T)
+    return kernel(q_NTH, k_KTH, v_KTH, segment_ids=segments)
+
+
+def _of_row_forward(kernel, q_NTH, k_KTH, v_KTH, segments_T):
+    def attended(q_NTH, k_KTH, v_KTH):
+        return _of_row(kernel, q_NTH, k_KTH, v_KTH, segments_T)
+
+    return jax.vjp(attended, q_NTH, k_KTH, v_KTH)
+
+
+def _of_row_backward(kernel, pull, d_out_NTH):
+    # Each block of keys leaves its part of the queries' gradients, and these are added.
+    del kernel
+    return *additions.of(pull)(d_out_NTH), None
+
+
+_attend_row = jax.custom_vjp(_of_row, nondiff_argnums=(0,))
+_attend_row.defvjp(_of_row_forward, _of_row_backward)
 
 
 @functools.lru_cache(maxsize=32)
