@@ -45,5 +45,6 @@ def _apply(equation: core.JaxprEqn, values: list[Any]) -> list[Any]:
         return _evaluate(params["jaxpr"], values)
     if primitive.name == "reduce_sum" and tuple(params["axes"]) == (0,):
         return [functools.reduce(operator.add, values[0])]
-    made = primitive.bind(*values, **primitive.get_bind_params(params))
+    with jax.named_scope(str(equation.source_info.name_stack)):  # profiles show it
+        made = primitive.bind(*values, **primitive.get_bind_params(params))
     return list(made) if primitive.multiple_results else [made]

@@ -37,3 +37,12 @@ def test_functions_that_close_over_traced_arrays_are_rewritten_too():
 
     wanted = jax.vjp(lambda z: jnp.outer(y, z), x[0])[1](x * y[:, None])
     jax.tree.map(np.testing.assert_allclose, pulled(x, y), wanted)
+
+
+def test_what_is_left_keeps_the_names_that_it_has_in_profiles():
+    def named(x):
+        with jax.named_scope("inner"):
+            return jnp.tanh(x)
+
+    lowered = jax.jit(additions.of(jax.jit(named))).lower(jnp.ones(3))
+    assert "inner/tanh" in lowered.as_text(debug_info=True)
