@@ -3,7 +3,7 @@
 TPUs' are chosen by predicted step times of MM1-3B. Those that move collectives to the
 SparseCore change who adds numbers up, and in which order: compare the losses of a short
 run with and without them (`--flags=none`) before a long one. GPUs' are what jax ("GPU
-performance tips") and NVIDIA's JAX-Toolbox ("Tips for High-Performance LLMs") advise for
+performance tips") and NVIDIA's JAX-Toolbox ("Tips for High-Performance LLMs") give for
 weights that lie over devices; what they gain here was never measured.
 """
 
