@@ -70,7 +70,7 @@ def lines(
     yield f"{topology}: {NO_TIME}"
     yield f"work: {workload.note}"
     yield f"{metrics.compact(sum(parts.values()))}FLOP a step; {least:.3f} s at peak"
-    yield "memory of one GPU, without activations:"
+    yield "memory of one GPU, without what its kernels and collectives need meanwhile:"
     yield from (f"  {name:12} {size / GIB:.2f} GiB" for name, size in
                 asked["held"].items())  # fmt: skip
     yield f"  {'in all':12} {held / GIB:.2f} GiB of {MEMORY[kind] / GIB:.0f} GiB"

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from mmjax.ops import splash, triton
 
@@ -43,11 +44,25 @@ def _cudnn(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
     """
     del block
     _refuse("cudnn", {"segments": own.segments_BT, **_beyond_gpus(own, rule)})
+    q, k, v = arrays = _merged(q_BTKGH), k_BSKH, v_BSKH
+    lengths = {}
+    if q.shape[1] % 2 or k.shape[1] % 2:  # jax trains even numbers of them alone
+        lengths["query_seq_lengths"], lengths["key_value_seq_lengths"], _ = (
+            _lengths(x) for x in arrays
+        )
+        q, k, v = (
+            jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0))) for x in arrays
+        )
     out_BTNH = jax.nn.dot_product_attention(
-        _merged(q_BTKGH), k_BSKH, v_BSKH,
-        scale=rule.scale, is_causal=rule.causal, implementation="cudnn",
+        q, k, v, scale=rule.scale, is_causal=rule.causal, implementation="cudnn",
+        **lengths,
     )  # fmt: skip
-    return out_BTNH.reshape(q_BTKGH.shape)
+    return out_BTNH[:, : q_BTKGH.shape[1]].reshape(q_BTKGH.shape)
+
+
+def _lengths(x_BTNH) -> Int[Array, "B"]:
+    """T of each row, made of the array since jax's rule for vmap wants it mapped too."""
+    return 0 * x_BTNH[:, 0, 0, 0].astype(jnp.int32) + x_BTNH.shape[1]
 
 
 def _merged(q_BTKGH) -> Float[Array, "B T N H"]:

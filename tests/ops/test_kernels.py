@@ -1,7 +1,10 @@
 """Kernels as backends of attention: what they don't know is refused."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax._src.cudnn import fused_attention_stablehlo as jax_cudnn
 
@@ -38,6 +41,23 @@ def test_kernels_of_positions_among_themselves_take_no_other_source(backend):
     assert backend in kernels.KERNELS
     with pytest.raises(ValueError, match="64 keys for 128 queries"):
         attention.attend(*inputs(keys=64), None, False, backend, 0)
+
+
+def test_a_key_more_for_an_odd_number_of_them_is_seen_by_none(monkeypatch):
+    """What jax would hand to cuDNN, by its own substitute for CPUs."""
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.normal(size=(2, 7, 4, 8)), jnp.float32) for _ in "qkv")
+    elsewhere = functools.partial(_without_cudnn, jax.nn.dot_product_attention)
+    monkeypatch.setattr(jax.nn, "dot_product_attention", elsewhere)
+    found = attention.attend(q, k, v, None, False, "cudnn", 0)
+    expected = attention.attend(q, k, v, None, False, "reference", 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def _without_cudnn(attend, q, *args, implementation, **options):
+    assert implementation == "cudnn"
+    assert q.shape[1] % 2 == 0
+    return attend(q, *args, implementation="xla", **options)
 
 
 def test_gpus_get_cudnn_for_patches_forward_and_backward(monkeypatch):
