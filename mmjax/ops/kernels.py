@@ -61,7 +61,7 @@ def _cudnn(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
 
 
 def _lengths(x_BTNH) -> Int[Array, "B"]:
-    """T of each row, made of the array since jax's rule for vmap wants it mapped too."""
+    """T of each row; made of the array, as jax's rule for vmap wants it mapped too."""
     return 0 * x_BTNH[:, 0, 0, 0].astype(jnp.int32) + x_BTNH.shape[1]
 
 
