@@ -66,11 +66,11 @@ def _errors(case: Case, on_gpu: bool) -> dict[str, float]:
         drawn = np.sort(rng.integers(0, 5, (case.rows, case.tokens)))
         segments = jnp.asarray(drawn, jnp.int32)
 
-    def by(backend: str, *arrays):
+    def by(backend: str, q, k, v):
         if backend == "triton" and not on_gpu:
             scale = case.size**-0.5
-            return triton.attend(*arrays, segments, case.documents, scale, True)
-        return attention.attend(*arrays, segments, case.documents, backend, 0)
+            return triton.attend(q, k, v, segments, case.documents, scale, True)
+        return attention.attend(q, k, v, segments, case.documents, backend, 0)
 
     def of(backend: str, *arrays):
         def total(*arrays):

@@ -60,8 +60,10 @@ def make_step(config: Config, compiled: bool) -> tuple[Callable[[], float], int]
     if place.type == "cuda":  # a mask of ones would keep PyTorch from its flash kernel
         del inputs["attention_mask"]
 
+    autocast = torch.autocast(place.type, torch.bfloat16, enabled=low)
+
     def step() -> float:
-        with torch.autocast(place.type, torch.bfloat16, enabled=low):
+        with autocast:
             loss = forward(**inputs, use_cache=False).loss
         loss.backward()
         optimizer.step()

@@ -53,6 +53,7 @@ def test_memory_is_what_one_device_holds():
 
 def test_what_is_kept_for_the_backward_pass_grows_with_rows_and_what_remat_names():
     config = synthetic.config()
+    config.model.attention = "blocked"
     rows, slots = config.data.rows_per_pool, config.data.pool_capacity
 
     def kept(remat, times=1):
@@ -69,7 +70,7 @@ def test_what_is_kept_for_the_backward_pass_grows_with_rows_and_what_remat_names
 def test_what_a_layer_keeps_is_counted_by_hand():
     """Of projections: input, queries, keys, values, output, gate, up, what is added."""
     config = synthetic.config()
-    config.model.vit.remat, decoder = "full", config.model.decoder
+    config.model.attention, decoder = "blocked", config.model.decoder
     decoder.remat = "projections"
     rows, slots = config.data.rows_per_pool, config.data.pool_capacity
 

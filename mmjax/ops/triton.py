@@ -50,12 +50,12 @@ def attend(
         for x in (q_BTNH, k_BSKH, v_BSKH)
     )
     q_BTKGH = q.reshape(rows, tokens + more, groups, heads // groups, size)
-    out_BTKGH = _attend(q_BTKGH, k, v, segments_BT, causal, scale, interpret)
+    out_BTKGH: Any = _attend(q_BTKGH, k, v, segments_BT, causal, scale, interpret)
     return out_BTKGH.reshape(q.shape)[:, :tokens]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
-def _attend(q_BTKGH, k_BSKH, v_BSKH, segments_BT, causal, scale, interpret) -> Any:
+def _attend(q_BTKGH, k_BSKH, v_BSKH, segments_BT, causal, scale, interpret):
     """The kernel knows as many key heads as query heads, hence one call a group."""
     return _forward(q_BTKGH, k_BSKH, v_BSKH, segments_BT, causal, scale, interpret)[0]
 
