@@ -5,9 +5,9 @@ same on all: 512 rows in 32 pool groups, which lie over `mesh.data`, a group's 1
 over `mesh.fsdp`; `optim.accumulate` is into how many parts they are cut, one in memory
 at a time.
 
-GPUs' are chosen by memory, as that program counts it (docs/performance.md), to fill
-about half of it: nothing is known of their time but that fewer and larger microbatches
-gather weights less often. None was ever run.
+GPUs' are chosen by memory, as that program counts it for some of them
+(docs/performance.md), to fill about half of it at most: nothing is known of their time
+but that fewer and larger microbatches gather weights less often. None was ever run.
 """
 
 from collections.abc import Mapping
