@@ -1,8 +1,10 @@
-"""The peer of `benchmarks.train_step`: the same model in PyTorch and transformers."""
+"""The peer of our train step: the same model in PyTorch and transformers."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import made_up_rows
 from mmjax import config as config_lib
 from mmjax.config import Config
 
@@ -18,11 +20,32 @@ def available() -> bool:
     return torch is not None
 
 
+def version() -> str:
+    """PyTorch's; "absent" without it."""
+    return "absent" if torch is None else torch.__version__
+
+
+def device() -> str:
+    """Where the peer runs: on the GPU where PyTorch knows one."""
+    assert torch is not None
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def memory() -> int:
+    """Bytes of the GPU that tensors took at most."""
+    assert torch is not None
+    return torch.cuda.max_memory_allocated()
+
+
 def make_step(config: Config, compiled: bool) -> tuple[Callable[[], float], int]:
-    """A function that takes one AdamW step and returns the loss; and parameters."""
+    """A function that takes one AdamW step and returns the loss; and parameters.
+
+    As ours, parameters are float32 and products of the config's dtype.
+    """
     assert torch is not None
     torch.manual_seed(0)
-    model = _model(config)
+    place, low = torch.device(device()), config.model.dtype == "bfloat16"
+    model = _model(config).to(place)
     model.train()
     optim = config.optim
     optimizer = torch.optim.AdamW(
@@ -33,10 +56,15 @@ def make_step(config: Config, compiled: bool) -> tuple[Callable[[], float], int]
         fused=True,
     )
     forward: Any = torch.compile(model) if compiled else model
-    inputs = _inputs(config)
+    inputs = {name: tensor.to(place) for name, tensor in _inputs(config).items()}
+    if place.type == "cuda":  # a mask of ones would keep PyTorch from its flash kernel
+        del inputs["attention_mask"]
+
+    autocast = torch.autocast(place.type, torch.bfloat16, enabled=low)
 
     def step() -> float:
-        loss = forward(**inputs, use_cache=False).loss
+        with autocast:
+            loss = forward(**inputs, use_cache=False).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -70,30 +98,51 @@ def _model(config: Config) -> Any:
             tie_word_embeddings=decoder.tied_embeddings,
         ),
         image_token_index=decoder.vocab_size - 1,
-        image_seq_length=config_lib.patches(vit),
+        image_seq_length=config.model.connector.tokens,
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         projector_hidden_act="gelu",
     )
     llava._attn_implementation = "sdpa"
-    return transformers.LlavaForConditionalGeneration(llava)
+    model = transformers.LlavaForConditionalGeneration(llava)
+    if config.model.connector.kind == "average_pool":
+        model.model.multi_modal_projector = _pooling(config)
+    return model
+
+
+def _pooling(config: Config) -> Any:
+    """MM1's average pooling and linear layer, in place of LLaVA's MLP."""
+    assert torch is not None
+    nn, model = torch.nn, config.model
+    side, small = math.isqrt(config_lib.patches(model.vit)), model.connector.tokens
+
+    class Pooling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = nn.AdaptiveAvgPool2d(math.isqrt(small))
+            self.project = nn.Linear(model.vit.width, model.decoder.width)
+
+        def forward(self, x_IPE: Any) -> Any:
+            x_IEhw = x_IPE.transpose(1, 2).unflatten(2, (side, side))
+            return self.project(self.pool(x_IEhw).flatten(2).transpose(1, 2))
+
+    return Pooling()
 
 
 def _inputs(config: Config) -> dict[str, Any]:
-    """A begin token, an image, words; the loss is on the words."""
+    """Rows of images and words; the loss is on the words."""
     assert torch is not None
-    data, vit = config.data, config.model.vit
+    data, side = config.data, config.model.vit.image_size
     shape = (data.rows_per_batch, data.row_tokens)
     image = config.model.decoder.vocab_size - 1
-    first_word = 1 + config_lib.patches(vit)
+    inside_T = torch.from_numpy(made_up_rows.image_tokens(config) >= 0)
     ids = torch.randint(3, image, shape)
-    ids[:, 0], ids[:, 1:first_word] = 1, image
-    labels = ids.clone()
-    labels[:, :first_word] = -100
-    side = vit.image_size
+    ids[:, 0], ids[:, inside_T] = 1, image
+    labels = ids.masked_fill(inside_T, -100)
+    images = data.rows_per_batch * made_up_rows.images_of_row(config)
     return {
         "input_ids": ids,
         "labels": labels,
         "attention_mask": torch.ones_like(ids),
-        "pixel_values": torch.randn(data.rows_per_batch, 3, side, side),
+        "pixel_values": torch.randn(images, 3, side, side),
     }

@@ -6,11 +6,15 @@ frozen, the learning rate by MM1's law, which presumes a pretrained encoder and 
 these are ours.
 """
 
+from configs import hardware as hardware_lib
 from mmjax import config as config_lib
 
 
-def get_config() -> config_lib.Config:
-    """The run; `--config.data.root` names the folder of prepared corpora."""
+def get_config(hardware: str = "") -> config_lib.Config:
+    """The run; `--config.data.root` names the folder of prepared corpora.
+
+    `hardware` is a name of `configs/hardware.py`: --config=configs/mm1_3b.py:h100:64.
+    """
     config = config_lib.Config(
         steps=200_000,
         model=config_lib.Model(
@@ -32,4 +36,4 @@ def get_config() -> config_lib.Config:
     body, _ = config_lib.decoder_parameters(config.model.decoder)
     config.optim.peak_lr = config_lib.mm1_learning_rate(body)
     config.optim.warmup_steps = 2000
-    return config
+    return hardware_lib.fitted(config, "mm1_3b", hardware)

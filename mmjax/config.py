@@ -19,7 +19,7 @@ from mmjax import image_map, tiling
 # The alternatives that a field may name. The code that implements them is a dict of
 # functions with the same keys, checked against these by a test.
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu")
-ATTENTIONS = ("auto", "blocked", "reference", "splash")
+ATTENTIONS = ("auto", "blocked", "cudnn", "reference", "splash", "triton")
 GATES = ("gelu_tanh", "silu")
 ROPE_SCALINGS = ("linear", "llama3", "none", "yarn")
 CONNECTORS = (
@@ -30,7 +30,7 @@ CONTRASTS = ("sigmoid", "softmax")
 DTYPES = ("bfloat16", "float32")
 MOE_BACKENDS = ("blocked", "ragged_dot")
 REMATS = ("none", "dots", "projections", "offload", "attention", "full")
-VIT_ATTENTIONS = ("auto", "reference", "splash")
+VIT_ATTENTIONS = ("auto", "cudnn", "reference", "splash", "triton")
 VIT_NORMS = ("layer", "rms")
 EMBEDDING_NORMS = ("none", "patches", "tokens")
 OBJECTIVES = ("aim", "contrastive", "next_token")
@@ -299,7 +299,7 @@ class Model:
     preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
     dtype: str = "bfloat16"  # of activations; parameters and reductions are float32
     # Backend of the decoder's attention, one of ATTENTIONS; auto: splash on TPUs,
-    # blocked elsewhere.
+    # triton on GPUs where it knows what is asked for, blocked elsewhere.
     attention: str = "auto"
     attention_block: int = 512  # tokens of a query block of the blocked backend
     splash: Splash = dataclasses.field(default_factory=Splash)

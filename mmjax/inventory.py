@@ -1,12 +1,15 @@
 """What a run holds before it starts: the table of parameters, and bytes per device."""
 
+import collections
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from mmjax import optim, sharding, step
+from mmjax import objectives, optim, sharding, step
 from mmjax.config import Config
 from mmjax.models.vlm import Model
 
@@ -67,3 +70,30 @@ def memory(model: Model, config: Config, mesh: Mesh, capacity: int) -> dict[str,
         "gradients": of(trainable),
         "batch": total(shapes, sharding.batch_shardings(mesh)),
     }
+
+
+def kept(model: Model, config: Config, rows: int, slots: int) -> int:
+    """Bytes that the forward pass of so many rows and image slots leaves the backward.
+
+    All but parameters, of one device that computes them by itself; nothing is computed.
+    """
+    data = dataclasses.replace(config.data, rows_per_batch=rows, rows_per_pool=rows)
+    alone = dataclasses.replace(config, data=data)
+    objective = objectives.of(model, alone, len(data.sources))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    shapes = sharding.batch_shapes(alone, slots)
+
+    def left(params: Any, batch: Any) -> Any:
+        def loss(params: Any) -> jax.Array:
+            drawn = objective.draw(batch, jnp.zeros((), jnp.int32))
+            return objective.sums(params, batch, drawn).loss_S.sum()
+
+        return jax.vjp(loss, params)[1]  # its leaves are what it has kept
+
+    given = collections.Counter((x.shape, x.dtype) for x in jax.tree.leaves(params))
+    total = 0
+    for array in jax.tree.leaves(jax.eval_shape(left, params, shapes)):
+        key = array.shape, array.dtype
+        given[key] -= 1
+        total += 0 if given[key] >= 0 else array.size * array.dtype.itemsize
+    return total

@@ -3,6 +3,7 @@
 import math
 
 from mmjax import config as config_lib
+from mmjax import kernel_rules
 from mmjax.config import Decoder, Model, Preprocessing, ViT
 
 MAPPED = ("unpad", "newline")  # options of preprocessing that make tiles one picture
@@ -14,6 +15,7 @@ def problems(model: Model, row_tokens: int) -> list[str]:
         *_encoder_problems(model),
         *_decoder_problems(model),
         *_splash_problems(model),
+        *kernel_rules.problems(model),
         *tiling_problems(model.preprocessing),
         *_moe_problems(model),
         *_cross_problems(model),
@@ -107,19 +109,13 @@ def _decoder_problems(model: Model) -> list[str]:
 
 
 def _splash_problems(model: Model) -> list[str]:
-    """Of the kernel's blocks, and of the one objective that it isn't for."""
-    problems = [
+    """Of the kernel's blocks."""
+    return [
         f"model.splash.{name}={size}: must be a multiple of 128, as the kernel's "
         "registers are"
         for name, size in vars(model.splash).items()
         if size % 128
     ]
-    if model.objective.kind == "aim" and model.vit.attention == "splash":
-        problems.append(
-            "model.vit.attention='splash': must be 'auto' or 'reference' with "
-            "model.objective.kind='aim', whose prefixes the kernel doesn't know"
-        )
-    return problems
 
 
 def _window_problems(decoder: Decoder) -> list[str]:

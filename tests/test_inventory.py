@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import pytest
 import synthetic
 from jax.sharding import PartitionSpec as P
 
@@ -48,3 +49,38 @@ def test_memory_is_what_one_device_holds():
         "gradients": bytes_held(state.opt_state[1].mu),
         "batch": bytes_held(jax.device_put(batch, sharding.batch_shardings(mesh))),
     }
+
+
+def test_what_is_kept_for_the_backward_pass_grows_with_rows_and_what_remat_names():
+    config = synthetic.config()
+    config.model.attention = "blocked"
+    rows, slots = config.data.rows_per_pool, config.data.pool_capacity
+
+    def kept(remat, times=1):
+        config.model.vit.remat = config.model.decoder.remat = remat
+        return inventory.kept(
+            vlm.build(config.model), config, times * rows, times * slots
+        )
+
+    found = [kept(remat) for remat in ("full", "attention", "projections", "none")]
+    assert 0 < found[0] < found[1] < found[2] < found[3]
+    assert kept("attention", 2) == pytest.approx(2 * found[1], rel=0.1)
+
+
+def test_what_a_layer_keeps_is_counted_by_hand():
+    """Of projections: input, queries, keys, values, output, gate, up, what is added."""
+    config = synthetic.config()
+    config.model.attention, decoder = "blocked", config.model.decoder
+    decoder.remat = "projections"
+    rows, slots = config.data.rows_per_pool, config.data.pool_capacity
+
+    def kept(layers):
+        decoder.layers = layers
+        return inventory.kept(vlm.build(config.model), config, rows, slots)
+
+    queries, keys = (n * decoder.head_size for n in (decoder.heads, decoder.kv_heads))
+    numbers = 2 * decoder.width + 2 * queries + 2 * keys + 2 * decoder.mlp_width
+    logs = 4 * decoder.heads  # of each query's sum, in float32
+    size = np.dtype(config.model.dtype).itemsize
+    expected = rows * config.data.row_tokens * (numbers * size + logs)
+    assert kept(5) - kept(4) == expected

@@ -37,7 +37,7 @@ def test_the_default_config_is_valid():
         ("model__vit__patch_size", 15, "must divide model.vit.image_size=378"),
         ("model__vit__width", 1278, "must be a multiple of 4"),
         ("model__vit__heads", 7, "model.vit.heads=7: must divide"),
-        ("model__vit__attention", "blocked", "one of auto, reference, splash"),
+        ("model__vit__attention", "blocked", "one of auto, cudnn, reference, splash"),
         ("model__connector__remat", "some", "'some': must be one of none, dots"),
         ("model__splash__keys", 200, "model.splash.keys=200: must be a multiple of"),
         ("model__vit__norm", "batch", "'batch': must be one of layer, rms"),

@@ -105,18 +105,18 @@ def _define(values: FlagValues) -> None:
 
 
 def _run(config: Config, values: FlagValues, asked: Ask) -> Iterator[str]:
-    if gpus.is_gpu(values.topology):
+    if gpus.is_gpu(values.topology) and not values.show_flags:
         load = workload.of(config, asked.images_per_row)
         yield from gpus.lines(
             config, values.topology, load, asked.folder, bool(values.json)
         )
         return
-    topology = topologies.parse(values.topology)
     if values.show_flags:
-        name = topology.generation.name
+        name = _generation(values.topology)
         options = compiler_flags.options(name, asked.flags, asked.more_flags)
         yield from compiler_flags.lines(name, options)
         return
+    topology = topologies.parse(values.topology)
     if values.search:
         yield from _search(config, topology, values, asked)
         return
@@ -124,6 +124,12 @@ def _run(config: Config, values: FlagValues, asked: Ask) -> Iterator[str]:
     if values.page:
         page.write(values.page, found, _name(values))
     yield from [prediction.to_json(found)] if values.json else text.lines(found)
+
+
+def _generation(topology: str) -> str:
+    if gpus.is_gpu(topology):
+        return gpus.kind_and_count(topology)[0]
+    return topologies.parse(topology).generation.name
 
 
 def _search(

@@ -1,8 +1,10 @@
-"""Options of the TPU compiler by generation, each with the reason for it.
+"""Options of the compiler by generation of hardware, each with the reason for it.
 
-Chosen by predicted step times of MM1-3B. Those that move collectives to the SparseCore
-change who adds numbers up, and in which order: compare the losses of a short run with
-and without them (`--flags=none`) before a long one.
+TPUs' are chosen by predicted step times of MM1-3B. Those that move collectives to the
+SparseCore change who adds numbers up, and in which order: compare the losses of a short
+run with and without them (`--flags=none`) before a long one. GPUs' are what jax ("GPU
+performance tips") and NVIDIA's JAX-Toolbox ("Tips for High-Performance LLMs") give for
+weights that lie over devices; what they gain here was never measured.
 """
 
 from collections.abc import Iterator, Mapping
@@ -80,12 +82,48 @@ LARGE_VMEM = Flag(
     "larger tiles fill its large matrix units; compiles 4 to 8 times longer",
 )
 
+
+def _combine(what: str, reason: str) -> Flag:
+    return Flag(f"xla_gpu_{what}_combine_threshold_bytes", "1073741824", reason)
+
+
+def _pipeline(what: str, reason: str) -> Flag:
+    return Flag(f"xla_gpu_enable_pipelined_{what}", "true", reason)
+
+
+GPUS = (
+    Flag(
+        "xla_gpu_enable_latency_hiding_scheduler",
+        "true",
+        "collectives go on beside products instead of between them",
+    ),
+    Flag(
+        "xla_gpu_enable_highest_priority_async_stream",
+        "true",
+        "collectives aren't kept waiting by products that began before them",
+    ),
+    _combine("all_gather", "one message for the weights of a layer, not one for each"),
+    _combine("reduce_scatter", "likewise for the gradients of a layer"),
+    _combine("all_reduce", "likewise over copies of the shards (mesh.data)"),
+    _pipeline("all_gather", "the next layer's weights come while this one is computed"),
+    _pipeline("reduce_scatter", "a layer's gradients leave while the next is computed"),
+    _pipeline("all_reduce", "likewise over copies of the shards (mesh.data)"),
+    Flag(
+        "xla_gpu_enable_while_loop_double_buffering",
+        "true",
+        "a loop over layers keeps two layers' weights, so that they aren't copied",
+    ),
+)
+
 FLAGS: Mapping[str, tuple[Flag, ...]] = {
     "v4": (),
     "v5e": (),
     "v5p": (*EVERYWHERE, *SPARSE_CORE),
     "v6e": (*EVERYWHERE, *SPARSE_CORE, LARGE_VMEM),
     "tpu7x": (*EVERYWHERE, *SPARSE_CORE),
+    "a100": GPUS,
+    "h100": GPUS,
+    "h200": GPUS,
 }
 
 
@@ -95,7 +133,8 @@ def lines(generation: str, chosen: Mapping[str, str]) -> Iterator[str]:
     for name, value in chosen.items():
         yield f"{name}={value}: {reasons.get(name, 'asked for')}"
     arguments = " ".join(f"--{name}={value}" for name, value in chosen.items())
-    yield f"LIBTPU_INIT_ARGS='{arguments}'"
+    variable = "XLA_FLAGS" if FLAGS[generation] is GPUS else "LIBTPU_INIT_ARGS"
+    yield f"{variable}='{arguments}'"
 
 
 def options(generation: str, chosen: str, more: list[str]) -> dict[str, str]:

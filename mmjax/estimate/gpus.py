@@ -22,6 +22,14 @@ def is_gpu(topology: str) -> bool:
     return topology.partition(":")[0] in MEMORY
 
 
+def kind_and_count(topology: str) -> tuple[str, int]:
+    """("h100", 64) of `h100:64`; ValueError where the number is none."""
+    kind, _, count = topology.partition(":")
+    if not count.isdigit() or not int(count):
+        raise ValueError(f"--topology={topology}: must be like {kind}:64")
+    return kind, int(count)
+
+
 def lines(
     config: Config,
     topology: str,
@@ -33,18 +41,16 @@ def lines(
 
     Raises ValueError where the number is none, or the config's mesh doesn't fit it.
     """
-    kind, _, count = topology.partition(":")
-    if not count.isdigit() or not int(count):
-        raise ValueError(f"--topology={topology}: must be like {kind}:64")
-    mesh = validation.resolve_mesh(config, int(count))
+    kind, count = kind_and_count(topology)
+    mesh = validation.resolve_mesh(config, count)
     config = dataclasses.replace(config, mesh=mesh)
     asked = compiling.for_virtual_devices(
-        config, int(count), workload.capacity, folder
+        config, count, workload.capacity, folder
     ).result
     if "error" in asked:
         raise ValueError(" ".join(asked["error"].split()))
     parts = flops.step(config.model, workload.work, asked["trainable"])
-    peak = (flops.peak(kind) or math.nan) * int(count)
+    peak = (flops.peak(kind) or math.nan) * count
     least = sum(parts.values()) / peak
     held = sum(asked["held"].values())
     if as_json:
@@ -64,7 +70,7 @@ def lines(
     yield f"{topology}: {NO_TIME}"
     yield f"work: {workload.note}"
     yield f"{metrics.compact(sum(parts.values()))}FLOP a step; {least:.3f} s at peak"
-    yield "memory of one GPU, without activations:"
+    yield "memory of one GPU, without what its kernels and collectives need meanwhile:"
     yield from (f"  {name:12} {size / GIB:.2f} GiB" for name, size in
                 asked["held"].items())  # fmt: skip
     yield f"  {'in all':12} {held / GIB:.2f} GiB of {MEMORY[kind] / GIB:.0f} GiB"

@@ -6,6 +6,7 @@ FOLDER/result.json.
 """
 
 import json
+import math
 import pathlib
 import sys
 import time
@@ -45,7 +46,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """What the model holds, and the sizes of the compiled step where it is compiled."""
     config = config_lib.from_dict(request["config"])
     mesh = sharding.make_mesh(config.mesh, _devices(request))
-    backends.require(config.model, mesh)
+    on_tpus = bool(request["topology"])
+    if on_tpus:  # else the devices only count
+        backends.require(config.model, mesh)
     model, capacity = vlm.build(config.model), request["capacity"]
     rows = inventory.describe(model, config, mesh)
     found = {
@@ -54,9 +57,22 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "held": inventory.memory(model, config, mesh, capacity),
         "attention": backends.told(config.model, mesh),
     }
+    if not on_tpus:
+        found["held"]["activations"] = _activations(config, mesh, model, capacity)
     if request["compiles"]:
         found |= _compiled(config, mesh, model, capacity, request["options"])
     return found
+
+
+def _activations(
+    config: config_lib.Config, mesh: Mesh, model: vlm.Model, capacity: int
+) -> int:
+    """Bytes that a device keeps of its part of a microbatch for the backward pass."""
+    data, parts = config.data, config.optim.accumulate
+    over_rows = mesh.size // mesh.shape["tensor"] * parts
+    slots = data.rows_per_batch // data.rows_per_pool * capacity
+    rows = math.ceil(data.rows_per_batch / over_rows)
+    return inventory.kept(model, config, rows, math.ceil(slots / (mesh.size * parts)))
 
 
 def _devices(request: dict[str, Any]) -> list[Any]:

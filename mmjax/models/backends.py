@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from mmjax import config
+from mmjax import config, kernel_rules
 
 
 def platform() -> str:
@@ -15,7 +15,8 @@ def platform() -> str:
 
 def decoder(model: config.Model) -> str:
     """Of attention among the tokens of a row."""
-    return _automatic(model.attention, "blocked")
+    known = not kernel_rules.of_decoder("triton", model)
+    return _automatic(model.attention, "triton" if known else "blocked", "blocked")
 
 
 def cross(model: config.Model) -> str:
@@ -23,15 +24,18 @@ def cross(model: config.Model) -> str:
     return "reference" if model.attention == "reference" else "blocked"
 
 
-def encoder(vit: config.ViT, prefix: bool = False) -> str:
+def encoder(vit: config.ViT, dtype: str, prefix: bool = False) -> str:
     """Of attention among an image's patches; with a prefix, kernels aren't for it."""
-    return "reference" if prefix else _automatic(vit.attention, "reference")
+    if prefix:
+        return "reference"
+    known = not kernel_rules.of_encoder("cudnn", vit, dtype)
+    return _automatic(vit.attention, "cudnn" if known else "reference", "reference")
 
 
-def _automatic(wanted: str, elsewhere: str) -> str:
+def _automatic(wanted: str, on_gpus: str, elsewhere: str) -> str:
     if wanted != "auto":
         return wanted
-    return "splash" if platform() == "tpu" else elsewhere
+    return {"tpu": "splash", "gpu": on_gpus}.get(platform(), elsewhere)
 
 
 def _abstract(mesh: Any) -> Any:
@@ -48,7 +52,7 @@ def chosen(model: config.Model, mesh: Any) -> dict[str, str]:
     prefix = model.objective.kind == "aim"
     with jax.sharding.use_abstract_mesh(_abstract(mesh)):
         parts = {
-            f"model.{name}.attention": encoder(vit, prefix)
+            f"model.{name}.attention": encoder(vit, model.dtype, prefix)
             for name, vit in config.encoders(model).items()
         }
         return parts if prefix else {**parts, "model.attention": decoder(model)}
@@ -60,12 +64,15 @@ def require(model: config.Model, mesh: Any) -> None:
     Of a mesh without devices, which is a plan for other machines, nothing is known.
     """
     device = _device(mesh)
-    found = "tpu" if device is None else device.platform
+    if device is None:
+        return
+    found = device.platform
     for field, backend in chosen(model, mesh).items():
-        if backend == "splash" and found != "tpu":
+        wanted = kernel_rules.PLATFORMS.get(backend, found)
+        if wanted != found:
             raise ValueError(
-                f"{field}='splash': is a kernel of TPUs, the mesh's devices are of "
-                f"platform {found!r}; 'auto' takes what they have"
+                f"{field}={backend!r}: is a kernel of {wanted.upper()}s, the mesh's "
+                f"devices are of platform {found!r}; 'auto' takes what they have"
             )
 
 

@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from mmjax.models import backends
-from mmjax.ops import attention, pointwise, recall, rope, splash
+from mmjax.ops import attention, kernels, pointwise, recall, rope, splash
 
 _policies = jax.checkpoint_policies
 
@@ -257,9 +257,9 @@ class Attention(nn.Module):
         if self.head_norm is not None:
             q = self.head_norm(self.head_size, name="norm_query")(q)
             k = self.head_norm(self.head_size, name="norm_key")(k)
-        kernel = self.backend == "splash"
+        splashed = self.backend == "splash"
         if turn is not None:
-            rotate = rope.rotate_by_products if kernel else rope.rotate
+            rotate = rope.rotate_by_products if splashed else rope.rotate
             q, k = rotate(q, turn), rotate(k, turn)
         inner, bias = (self.heads, self.head_size), self.bias and self.out_bias
         linear = Linear(inner, (self.width,), self.dtype, bias, self.gain, name="out")
@@ -268,7 +268,7 @@ class Attention(nn.Module):
             out, kept = attend(q, k, v, rule)
             return linear(out), kept
         scale = self.scale or self.head_size**-0.5
-        if kernel:  # what is kept is then what the kernel reads, without a copy
+        if splashed:  # what is kept is then what the kernel reads, without a copy
             q, scale = q * scale, 1.0
         q, k = checkpoint_name(q, "query"), checkpoint_name(k, "key")
         v = checkpoint_name(v, "value")
@@ -286,18 +286,18 @@ class Attention(nn.Module):
             block=self.block, window=self.window, scale=scale, softcap=self.softcap,
             blocks=self.blocks,
         )  # fmt: skip
-        kernel = self.backend == "splash" and prefix_ZR is None and keys is None
-        if not kernel or jax.sharding.get_abstract_mesh().empty:
+        alone = self.backend in kernels.KERNELS and prefix_ZR is None and keys is None
+        if not alone or jax.sharding.get_abstract_mesh().empty:
             return of_rows(q, k, v, segments, prefix_ZR, keys)
         # The partitioner can't look into a kernel: each device runs its own.
         rows = fitting(q.shape, GROUPS, self.rows_over, None, self.heads_over, None)
-        alone = jax.shard_map(
+        on_each = jax.shard_map(
             lambda q, k, v, segments: of_rows(q, k, v, segments, None, None),
             in_specs=(rows, rows, rows, PartitionSpec(*rows[:2])),
             out_specs=rows,
             check_vma=False,
         )
-        return alone(q, k, v, segments)
+        return on_each(q, k, v, segments)
 
 
 class Mlp(nn.Module):

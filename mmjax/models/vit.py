@@ -8,9 +8,11 @@ from jaxtyping import Array, Float, Int, Real
 
 from mmjax import config
 from mmjax.models import backends, layers
-from mmjax.ops import positions, splash
+from mmjax.ops import positions, splash, triton
 
 SLOTS = ("fsdp", "tensor")  # the mesh axes that images of a group lie over
+# What patches are padded to a multiple of, for kernels that want whole blocks.
+MULTIPLES = {"splash": splash.LANES, "triton": triton.BLOCK}
 NORMS = {"layer": layers.LayerNorm, "rms": layers.RMSNorm}
 
 
@@ -129,8 +131,8 @@ class ViT(nn.Module):
     ) -> Float[Array, "Z C S E"]:
         """The layers' outputs; for a kernel there may be padding behind the tokens."""
         vit, segments_ZCT = self.vit, None
-        backend = backends.encoder(vit, prefix_ZC is not None)
-        more = -x.shape[2] % splash.LANES if backend == "splash" else 0
+        backend = backends.encoder(vit, self.dtype, prefix_ZC is not None)
+        more = -x.shape[2] % MULTIPLES.get(backend, 1)
         if more:
             # All layers carry the padding, a segment of its own: to pad and to cut in
             # each of them would be copies of more than the padding costs.

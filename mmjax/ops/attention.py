@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
-from mmjax.ops import pointwise, splash
+from mmjax.ops import kernels, pointwise, splash
 
 MASKED = -1e30  # a score that softmax turns into an exact zero, and never into NaN
 
@@ -246,23 +246,8 @@ def _add_range(total_BKHS, part_BKHS, places: tuple[int, int]):
 _blocked.defvjp(_blocked_forward, _blocked_backward)
 
 
-def _splash(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
-    """A kernel, on TPUs alone; memory grows with T."""
-    del block
-    if own.prefix_B is not None or own.keys is not None:
-        raise ValueError("the splash backend knows no prefixes and no ranges of keys")
-    rows, tokens, groups, queries, size = q_BTKGH.shape
-    q_BTNH = q_BTKGH.reshape(rows, tokens, groups * queries, size)
-    mask = splash.Mask(rule.causal, rule.window, rule.softcap)
-    segments_BT, scale = own.segments_BT, rule.scale
-    out_BTNH = splash.attend(
-        q_BTNH, k_BSKH, v_BSKH, segments_BT, mask, scale, rule.blocks
-    )
-    return out_BTNH.reshape(q_BTKGH.shape)
-
-
 BACKENDS: dict[str, Callable] = {
     "blocked": _blocked,
     "reference": _reference,
-    "splash": _splash,
+    **kernels.KERNELS,
 }

@@ -1,14 +1,19 @@
 """Options of the compiler: ours, none, and one's own."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from mmjax.estimate import compiler_flags, topologies
+from mmjax.estimate import compiler_flags, gpus, topologies
 
 VMEM = "xla_tpu_scoped_vmem_limit_kib"
 
 
 def test_every_generation_has_flags_and_every_flag_a_reason():
-    assert set(compiler_flags.FLAGS) == set(topologies.GENERATIONS)
+    hardware = {*topologies.GENERATIONS, *gpus.MEMORY}
+    assert set(compiler_flags.FLAGS) == hardware
     for flags in compiler_flags.FLAGS.values():
         assert len({flag.name for flag in flags}) == len(flags)
         assert all(len(flag.reason.split()) > 2 for flag in flags)
@@ -30,10 +35,29 @@ def test_an_option_without_a_value_is_refused(entry):
         compiler_flags.options("v5p", "default", [entry])
 
 
-def test_shown_flags_have_reasons_and_end_in_the_variable_of_a_real_run():
-    chosen = compiler_flags.options("v6e", "default", ["xla_a=true"])
-    *reasons, variable = compiler_flags.lines("v6e", chosen)
+@pytest.mark.parametrize(
+    ("generation", "name"), [("v6e", "LIBTPU_INIT_ARGS"), ("h100", "XLA_FLAGS")]
+)
+def test_shown_flags_have_reasons_and_end_in_the_variable_of_a_real_run(
+    generation, name
+):
+    chosen = compiler_flags.options(generation, "default", ["xla_a=true"])
+    *reasons, variable = compiler_flags.lines(generation, chosen)
     assert [line.partition("=")[0] for line in reasons] == list(chosen)
     assert reasons[-1] == "xla_a=true: asked for"
-    arguments = variable.removeprefix("LIBTPU_INIT_ARGS=").strip("'").split()
+    arguments = variable.removeprefix(f"{name}=").strip("'").split()
     assert dict(word[2:].split("=") for word in arguments) == chosen
+
+
+def test_xla_knows_every_option_of_gpus():
+    """Its own parser ends a process at once that names one it doesn't know."""
+
+    def ends(*more) -> int:
+        options = compiler_flags.options("h100", "default", list(more))
+        flags = " ".join(f"--{name}={value}" for name, value in options.items())
+        environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+        command = [sys.executable, "-c", "import jax; jax.devices()"]
+        return subprocess.run(command, env=environment, capture_output=True).returncode
+
+    assert ends() == 0
+    assert ends("xla_gpu_never_heard_of=true") != 0

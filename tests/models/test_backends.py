@@ -11,7 +11,7 @@ from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from mmjax import config, sharding
 from mmjax.models import backends, layers, vit
-from mmjax.ops import splash
+from mmjax.ops import splash, triton
 
 
 def planned(platform: str) -> AbstractMesh:
@@ -33,21 +33,54 @@ def test_auto_takes_the_kernel_where_the_mesh_is_of_tpus():
     )
 
 
-def test_patches_with_a_prefix_and_images_of_a_row_take_no_kernel():
+@pytest.mark.parametrize(("platform", "rows"), [("tpu", "splash"), ("gpu", "triton")])
+def test_patches_with_a_prefix_and_images_of_a_row_take_no_kernel(platform, rows):
     model = config.Model()
-    with jax.sharding.use_abstract_mesh(planned("tpu")):
-        assert backends.decoder(model) == "splash"
+    with jax.sharding.use_abstract_mesh(planned(platform)):
+        assert backends.decoder(model) == rows
         assert backends.cross(model) == "blocked"
-        assert backends.encoder(model.vit, prefix=True) == "reference"
+        assert backends.encoder(model.vit, "bfloat16", prefix=True) == "reference"
 
 
-def test_a_kernel_that_the_devices_lack_is_refused_in_one_line():
-    model = config.Model(attention="splash")
-    with pytest.raises(ValueError, match=r"model\.attention='splash'.*'cpu'") as error:
-        backends.require(model, synthetic.mesh(synthetic.ONE))
+def test_auto_takes_kernels_of_gpus_for_what_they_know_alone():
+    model = config.Model()
+    kernels = "model.vit.attention=cudnn, model.attention=triton"
+    assert backends.told(model, planned("gpu")) == kernels
+    others = "model.vit.attention=reference, model.attention=blocked"
+    model.dtype = "float32"
+    assert backends.told(model, planned("gpu")) == others
+    for name, value in ("window", 512), ("attention_softcap", 50.0):
+        model = config.Model(vit=config.ViT(width=1280, heads=10))
+        setattr(model.decoder, name, value)
+        rows = "model.vit.attention=cudnn, model.attention=blocked"
+        assert backends.told(model, planned("gpu")) == rows
+        assert "model.attention=splash" in backends.told(model, planned("tpu"))
+    model = config.Model(vit=config.ViT(width=1280, heads=8))  # heads of 160
+    assert "model.vit.attention=reference" in backends.told(model, planned("gpu"))
+
+
+@pytest.mark.parametrize(
+    ("field", "kernel", "theirs", "found"),
+    [
+        ("attention", "splash", "tpu", "cpu"),
+        ("attention", "splash", "tpu", "gpu"),
+        ("attention", "triton", "gpu", "tpu"),
+        ("vit.attention", "cudnn", "gpu", "tpu"),
+        ("vit.attention", "triton", "gpu", "cpu"),
+    ],
+)
+def test_a_kernel_that_the_devices_lack_is_refused_in_one_line(
+    field, kernel, theirs, found
+):
+    model = config.Model()
+    part = model.vit if field.startswith("vit") else model
+    part.attention = kernel
+    line = rf"^model\.{field}='{kernel}': is a kernel of {theirs.upper()}s.*'{found}'.*"
+    with pytest.raises(ValueError, match=line) as error:
+        backends.require(model, planned(found))
     assert "\n" not in str(error.value)
-    backends.require(model, planned("tpu"))
-    backends.require(config.Model(), synthetic.mesh(synthetic.ONE))
+    backends.require(model, planned(theirs))
+    backends.require(config.Model(), planned(found))
 
 
 CASES = {
@@ -62,8 +95,9 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("kernel", [splash, triton], ids=["splash", "triton"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_the_kernel_alone_on_each_device_is_attention_of_all(case, monkeypatch):
+def test_the_kernel_alone_on_each_device_is_attention_of_all(case, kernel, monkeypatch):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, 4, 128, 16)), jnp.float32)
     segments = jnp.asarray(np.sort(rng.integers(0, 3, (2, 4, 128))), jnp.int32)
@@ -85,9 +119,10 @@ def test_the_kernel_alone_on_each_device_is_attention_of_all(case, monkeypatch):
         )
 
     expected = of("reference", synthetic.mesh(synthetic.ONE))
-    interpreted = functools.partial(splash.attend, interpret=True)
-    monkeypatch.setattr(splash, "attend", interpreted)
-    found = of("splash", synthetic.mesh(synthetic.EIGHT))
+    interpreted = functools.partial(kernel.attend, interpret=True)
+    monkeypatch.setattr(kernel, "attend", interpreted)
+    name = kernel.__name__.rpartition(".")[2]
+    found = of(name, synthetic.mesh(synthetic.EIGHT))
 
     # Of key biases the gradient is 0 but for rounding, so by the largest of all.
     largest = max(np.abs(x).max() for x in jax.tree.leaves(expected))

@@ -108,15 +108,6 @@ def test_blocks_are_cut_to_divide_the_row(tokens, expected):
     assert forward == backward == expected
 
 
-def test_what_kernels_do_not_know_is_refused():
-    q, k, v = inputs(128)
-    prefix = jnp.ones(2, jnp.int32)
-    with pytest.raises(ValueError, match="no prefixes"):
-        attention.attend(q, k, v, None, True, "splash", 0, prefix_B=prefix)
-    with pytest.raises(ValueError, match="64 keys for 128 queries"):
-        by_kernel(q, k[:, :64], v[:, :64], None, False)
-
-
 class _Layer(nn.Module):
     """One layer of attention in the frame of the mesh, and nothing kept again."""
 

@@ -1,0 +1,77 @@
+"""What a run sets by the hardware it is for: `--config=configs/mm1_3b.py:h100:64`.
+
+Hardware has the names of `python -m mmjax.estimate --topology=...`. Batches are the
+same on all: 512 rows in 32 pool groups, which lie over `mesh.data`, a group's 16 rows
+over `mesh.fsdp`; `optim.accumulate` is into how many parts they are cut, one in memory
+at a time.
+
+GPUs' are chosen by memory, as that program counts it for some of them
+(docs/performance.md), to fill about half of it at most: nothing is known of their time
+but that fewer and larger microbatches gather weights less often. None was ever run.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmjax.config import Config
+
+Choice = Mapping[str, Any]  # values by the path of a field, as on the command line
+
+
+def _gpus(data: int, fsdp: int, accumulate: int, decoder_remat: str) -> Choice:
+    return {
+        "mesh.data": data,
+        "mesh.fsdp": fsdp,  # 8 are the GPUs of a host, on links of their own
+        "optim.accumulate": accumulate,
+        "model.decoder.remat": decoder_remat,
+    }
+
+
+CHOICES: Mapping[str, Mapping[str, Choice]] = {
+    "mm1_3b": {
+        "h100:8": _gpus(1, 8, 16, "projections"),
+        "h100:64": _gpus(8, 8, 2, "projections"),
+        "h100:512": _gpus(32, 16, 1, "projections"),
+        "h200:8": _gpus(1, 8, 8, "projections"),
+        "h200:64": _gpus(8, 8, 1, "projections"),
+        "h200:512": _gpus(32, 16, 1, "projections"),
+    },
+    "mm1_7b": {
+        "h100:8": _gpus(1, 8, 32, "projections"),
+        "h100:64": _gpus(8, 8, 4, "projections"),
+        "h100:512": _gpus(32, 16, 1, "projections"),
+        "h200:8": _gpus(1, 8, 16, "projections"),
+        "h200:64": _gpus(8, 8, 2, "projections"),
+        "h200:512": _gpus(32, 16, 1, "projections"),
+    },
+    "mm1_30b": {
+        "h100:64": _gpus(4, 16, 8, "attention"),
+        "h100:512": _gpus(32, 16, 1, "attention"),
+        "h200:8": _gpus(1, 8, 32, "attention"),
+        "h200:64": _gpus(4, 16, 8, "projections"),
+        "h200:512": _gpus(32, 16, 1, "projections"),
+    },
+}
+
+
+def fitted(config: Config, name: str, hardware: str) -> Config:
+    """The config of a file, with what it sets for hardware; "" leaves it as it is.
+
+    Raises ValueError for hardware that nothing is set for.
+    """
+    if not hardware:
+        return config
+    known = CHOICES[name]
+    if hardware not in known:
+        raise ValueError(
+            f"{name}.py:{hardware}: nothing is set for {hardware!r}, only for "
+            f"{', '.join(known)}"
+        )
+    for path, value in known[hardware].items():
+        *parts, field = path.split(".")
+        owner = config
+        for part in parts:
+            owner = getattr(owner, part)
+        getattr(owner, field)  # an AttributeError for a field that isn't there
+        setattr(owner, field, value)
+    return config
