@@ -38,6 +38,11 @@ KINDS = {
 }
 
 
+# The largest int8 becomes 127: by qwix's own rule it would be 127.5 and, negative,
+# rounded to -127 or -128 by what the last bit of a division is.
+LARGEST = f"absmax,{127.5 / 127}"
+
+
 def require(field: str) -> None:
     """Raises ValueError where qwix is missing, which this field of a config needs."""
     try:
@@ -95,7 +100,10 @@ def _quantize(x: Array, dtype: Any, with_steps: Iterable[int]) -> Any:
     import qwix
 
     return qwix.quantize(
-        x.astype(jnp.float32), dtype, channelwise_axes=tuple(with_steps)
+        x.astype(jnp.float32),
+        dtype,
+        channelwise_axes=tuple(with_steps),
+        calibration_method=LARGEST,
     )
 
 
