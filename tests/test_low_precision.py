@@ -1,6 +1,7 @@
 """Training with quantized products: equal on every mesh, and what is left alone."""
 
 import dataclasses
+import sys
 
 import jax
 import jaxprs
@@ -13,6 +14,7 @@ from data_pipelines import pipeline
 from mmjax import checkpoint, run_setup, sharding, step
 from mmjax import config as config_lib
 from mmjax.config import Config
+from mmjax.generation import speaker
 from mmjax.models import vlm
 
 KINDS = [kind for kind in config_lib.QUANTIZATIONS if kind != "none"]
@@ -140,3 +142,17 @@ def test_the_loss_falls_as_far_as_without_quantization(learned, kind):
     assert learned["none"] < 4  # of 6, when the run begins
     assert learned[kind] != learned["none"]
     assert learned[kind] == pytest.approx(learned["none"], abs=0.05)
+
+
+def test_what_is_asked_of_a_model_besides_its_loss_needs_no_qwix(monkeypatch):
+    config = made("fp8")
+    monkeypatch.setitem(sys.modules, "qwix", None)
+    model, batch = vlm.build(config.model), synthetic.batch(config, 0)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    with pytest.raises(ImportError):
+        jax.eval_shape(model.apply, params, batch)
+    encode, functions = vlm.build_encoder(config.model), speaker.make(config.model)
+    jax.eval_shape(encode, params["vit"], batch.pixels_ZChwc)
+    weights = jax.eval_shape(functions.prepare, params)
+    lengths_ZR = np.full(batch.tokens_ZRT.shape[:2], 4, np.int32)
+    jax.eval_shape(functions.read, weights, batch, lengths_ZR)
