@@ -1,6 +1,6 @@
 """Products with weights in 8 bits, through qwix; sums are of 32 bits.
 
-Of y = x k both operands become whole multiples of a step: each row of x has one, and
+Of y = x k both operands become 8-bit numbers times a step: each row of x has one, and
 each output of k. What the backward pass multiplies are those same 8-bit x and k:
 
     dx = (dy * steps of k) k    gradients in 8 bits as well, a step a row
@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     all_products: bool  # weights' gradients too are of 8-bit products
 
 
-# Float8 for training: arXiv 2209.05433, section 3.
+# Which float8 is for what: arXiv 2209.05433.
 KINDS = {
     "int8": Kind(jnp.int8, jnp.int8, all_products=False),
     "fp8": Kind(jnp.float8_e4m3fn, jnp.float8_e5m2, all_products=True),
