@@ -36,6 +36,7 @@ EMBEDDING_NORMS = ("none", "patches", "tokens")
 OBJECTIVES = ("aim", "contrastive", "next_token")
 POOLS = ("class_token", "mean")
 POSITIONS = ("learned", "fixed")
+QUANTIZATIONS = ("none", "int8", "fp8")
 RESIZES = ("linear", "cubic", "torch_bicubic")
 SEEN_IMAGES = ("last", "all_before")
 UNITS = ("row", "loss_token", "document")
@@ -83,6 +84,7 @@ class ViT:
     std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     attention: str = "auto"  # its backend: one of VIT_ATTENTIONS
     remat: str = "full"  # what the backward pass keeps of a layer: one of REMATS
+    quantization: str = "none"  # of its layers' products with weights, as the decoder's
 
 
 @dataclasses.dataclass
@@ -219,6 +221,9 @@ class Decoder:
     local_rope_theta: float = 0.0  # of local layers, unscaled; 0: as others (Gemma 3)
     rope_scaling: RopeScaling = dataclasses.field(default_factory=RopeScaling)
     remat: str = "full"  # one of REMATS
+    # Of the layers' products with weights while training: one of QUANTIZATIONS. int8 is
+    # for TPU v5e, v5p and v6e, fp8 for H100, H200 and tpu7x (docs/low_precision.md).
+    quantization: str = "none"
     moe: Moe = dataclasses.field(default_factory=Moe)
     cross_attention: CrossAttention = dataclasses.field(default_factory=CrossAttention)
 
@@ -549,6 +554,15 @@ def grids_of(preprocessing: Preprocessing) -> tuple[tiling.Grid, ...]:
     if preprocessing.tiling == "none":
         return ()
     return preprocessing.grids or tiling.GRIDS[preprocessing.tiling]
+
+
+def unquantized(model: Model) -> Model:
+    """The model, of the same parameters, with all products in `model.dtype`."""
+    plain = {
+        name: dataclasses.replace(getattr(model, name), quantization="none")
+        for name in ("vit", "second_vit", "decoder")
+    }
+    return dataclasses.replace(model, **plain)
 
 
 def pad_colour(model: Model) -> tuple[int, int, int]:

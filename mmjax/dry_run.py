@@ -43,11 +43,15 @@ def lines(config: Config) -> Iterator[str]:
     opened, data_note = _open(config)
     rows = inventory.describe(vlm.build(config.model), config, mesh)
     trainable = frozenset(row.path for row in rows if row.trainable)
+    kernels = [
+        f"attention: {backends.told(config.model, mesh)}",
+        *backends.quantized_told(config.model, mesh),
+    ]
     resolved = json.dumps(_resolved(config, mesh, opened), indent=2)
     sections: list[tuple[str, Iterable[str]]] = [
         ("config", [resolved]),
         ("parameters", _parameters(rows)),
-        ("mesh", [mesh_note, f"attention: {backends.told(config.model, mesh)}"]),
+        ("mesh", [mesh_note, *kernels]),
         ("data", [data_note]),
         ("mixture", _mixture(config, opened) if opened else []),
         ("FLOPs of a step", _flops(config, opened, trainable)),

@@ -44,6 +44,7 @@ def encoder_choices(model: Model) -> list[tuple[str, str, tuple[str, ...]]]:
             ("position_resize", config_lib.RESIZES),
             ("attention", config_lib.VIT_ATTENTIONS),
             ("remat", config_lib.REMATS),
+            ("quantization", config_lib.QUANTIZATIONS),
         )
     ]
 
@@ -174,6 +175,12 @@ def _moe_problems(model: Model) -> list[str]:
     if not moe.experts:
         return []
     problems = []
+    quantization = model.decoder.quantization
+    if quantization != "none":
+        problems.append(
+            f"model.decoder.quantization={quantization!r}: must be 'none' with "
+            f"{name}.experts={moe.experts}, whose products aren't quantized"
+        )
     if moe.top_k > moe.experts:
         problems.append(
             f"{name}.top_k={moe.top_k}: must not exceed {name}.experts={moe.experts}"

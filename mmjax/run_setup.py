@@ -209,15 +209,17 @@ def device_name(run: Run) -> str:
 
 
 def headline(run: Run) -> str:
-    """Model, devices, kernels and pools of a run in three lines."""
+    """Model, devices, kernels and pools of a run in three lines, or a fourth."""
     sizes = {path: leaf.size for path, leaf in optim.flatten(_shapes(run)).items()}
     trained = sum(sizes[path] for path in run.trainable)
     shape = " x ".join(f"{name} {size}" for name, size in run.mesh.shape.items())
+    quantized = backends.quantized_told(run.config.model, run.mesh)
+    products = "".join(f"{line}\n" for line in quantized)
     return (
         f"{metrics.compact(sum(sizes.values()))} parameters, "
         f"{metrics.compact(trained)} of them trained, on {device_name(run)} "
         f"({shape})\nattention: {backends.told(run.config.model, run.mesh)}\n"
-        f"{run.train.pipeline.plan.note}"
+        f"{products}{run.train.pipeline.plan.note}"
     )
 
 

@@ -88,6 +88,11 @@ def _choice_problems(config: Config) -> list[str]:
     choices = [
         *model_rules.encoder_choices(model),
         ("model.decoder.remat", model.decoder.remat, config_lib.REMATS),
+        (
+            "model.decoder.quantization",
+            model.decoder.quantization,
+            config_lib.QUANTIZATIONS,
+        ),
         ("model.connector.remat", model.connector.remat, config_lib.REMATS),
         ("model.decoder.activation", model.decoder.activation, config_lib.GATES),
         (

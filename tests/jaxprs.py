@@ -1,5 +1,6 @@
 """What a traced function computes, for tests that count it."""
 
+import collections
 import math
 
 
@@ -15,11 +16,14 @@ def flops(jaxpr) -> int:
         if equation.primitive.name.startswith("ragged_dot"):
             total += 2 * equation.invars[0].aval.size * _columns(equation)
         times = equation.params.get("length", 1)
-        for value in equation.params.values():
-            inside = getattr(value, "jaxpr", value)
-            if hasattr(inside, "eqns"):
-                total += times * flops(inside)
+        total += times * sum(flops(inside) for inside in _inside(equation))
     return total
+
+
+def _inside(equation) -> list:
+    """The jaxprs that an equation runs."""
+    found = [getattr(value, "jaxpr", value) for value in equation.params.values()]
+    return [inside for inside in found if hasattr(inside, "eqns")]
 
 
 def _columns(equation) -> int:
@@ -29,3 +33,17 @@ def _columns(equation) -> int:
     shape = equation.invars[1].aval.shape
     others = {*contracted, *dims.rhs_group_dimensions}
     return math.prod(n for axis, n in enumerate(shape) if axis not in others)
+
+
+def products(jaxpr) -> collections.Counter:
+    """How often a jaxpr has dot_generals of operands of so many bits, (left, right)."""
+    found = collections.Counter()
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            operands = [variable.aval.dtype.itemsize for variable in equation.invars]
+            found[tuple(8 * size for size in operands)] += 1
+        times = equation.params.get("length", 1)
+        for inside in _inside(equation):
+            for bits, count in products(inside).items():
+                found[bits] += times * count
+    return found

@@ -38,6 +38,8 @@ def test_the_default_config_is_valid():
         ("model__vit__width", 1278, "must be a multiple of 4"),
         ("model__vit__heads", 7, "model.vit.heads=7: must divide"),
         ("model__vit__attention", "blocked", "one of auto, cudnn, reference, splash"),
+        ("model__vit__quantization", "fp4", "'fp4': must be one of none, int8, fp8"),
+        ("model__decoder__quantization", "bf16", "decoder.quantization='bf16': must"),
         ("model__connector__remat", "some", "'some': must be one of none, dots"),
         ("model__splash__keys", 200, "model.splash.keys=200: must be a multiple of"),
         ("model__vit__norm", "batch", "'batch': must be one of layer, rms"),
@@ -217,6 +219,14 @@ def test_an_image_that_is_attended_to_takes_one_position_of_a_row():
         validation.validate(config)
     config.model.decoder.cross_attention.every = 4
     validation.validate(config)
+
+
+def test_products_of_experts_are_not_quantized():
+    experts = {"model__decoder__moe__experts": 4, "model__decoder__quantization": "fp8"}
+    assert broken(**experts) == (
+        "model.decoder.quantization='fp8': must be 'none' with "
+        "model.decoder.moe.experts=4, whose products aren't quantized"
+    )
 
 
 def test_the_schedule_must_ascend():

@@ -115,8 +115,8 @@ def _carried(
     times: float,
 ) -> None:
     """A product under which a collective begins, goes on or ends, by its name."""
-    clock, label, peak = walk.timeline, label_of(fusion), walk.program.generation.peak
-    least = flops / (peak * MATMUL_EFFICIENCY)
+    clock, label = walk.timeline, label_of(fusion)
+    least = walk.program.at_peak[hlo.attribute(fusion, "calls")] / MATMUL_EFFICIENCY
     seconds = max((hlo.cycles(fusion) or 0) * walk.cycle, least)
     begins = clock.now
     kind = "matmul" if flops else "elementwise"

@@ -28,7 +28,7 @@ def fusion(
         return
     moved = walk.moved(fusion, computation)
     walk.hbm_bytes += moved * times
-    seconds = _compute_seconds(walk, fusion, flops)
+    seconds = _compute_seconds(walk, fusion, program.at_peak[name])
     if seconds is None:
         seconds = moved / walk.hbm
     kind = "matmul" if flops else "elementwise"
@@ -36,13 +36,13 @@ def fusion(
 
 
 def _compute_seconds(
-    walk: Walk, instruction: Instruction, flops: float
+    walk: Walk, instruction: Instruction, at_peak: float
 ) -> float | None:
-    """By the compiler's estimate, never above peak; None without estimate and FLOPs."""
-    cycles, peak = hlo.cycles(instruction), walk.program.generation.peak
+    """By the compiler's estimate, never above peak; None without it and products."""
+    cycles = hlo.cycles(instruction)
     if cycles is not None:
-        return max(cycles * walk.cycle, flops / peak)
-    return flops / (peak * MATMUL_EFFICIENCY) if flops else None
+        return max(cycles * walk.cycle, at_peak)
+    return at_peak / MATMUL_EFFICIENCY if at_peak else None
 
 
 def custom_call(
@@ -73,7 +73,8 @@ def convolution(
 ) -> None:
     """A matrix product on its own."""
     flops = products.flops(product, computation)
-    seconds = _compute_seconds(walk, product, flops) or 0.0
+    at_peak = products.at_peak(walk.program.generation, product, computation)
+    seconds = _compute_seconds(walk, product, at_peak) or 0.0
     walk.timeline.run(label_of(product), "matmul", seconds, times, flops)
 
 

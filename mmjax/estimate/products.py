@@ -1,10 +1,11 @@
 """FLOPs of the matrix products of an HLO module; for TPUs they are convolutions."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from mmjax import hlo
+from mmjax.estimate.topologies import Generation
 from mmjax.hlo import Computation, Instruction, Module
 
 
@@ -20,15 +21,21 @@ class _Window(NamedTuple):
     dilation: int  # of the kernel
 
 
-def by_computation(module: Module) -> Mapping[str, float]:
-    """FLOPs of one run of each computation, those that it calls included."""
+def by_computation(
+    module: Module, count: Callable[[Instruction, Computation], float] | None = None
+) -> Mapping[str, float]:
+    """FLOPs of one run of each computation, those that it calls included.
+
+    `count` gives those of an instruction; it is `flops` where it is None.
+    """
+    count = count or flops
     found: dict[str, float] = {}
 
     def of(name: str) -> float:
         if name not in found:
             computation, total = module.computations[name], 0.0
             for instruction in computation.instructions:
-                total += flops(instruction, computation)
+                total += count(instruction, computation)
                 total += sum(of(inner) for inner in hlo.called(module, instruction))
             found[name] = total
         return found[name]
@@ -64,6 +71,18 @@ def flops(instruction: Instruction, computation: Computation) -> float:
         )
         total *= _steps(_Window(*sizes, *_options(windows, int(label))))
     return total
+
+
+def at_peak(
+    generation: Generation, instruction: Instruction, computation: Computation
+) -> float:
+    """Seconds of a convolution at the peak for its operands' dtypes."""
+    done = flops(instruction, computation)
+    if not done:
+        return 0.0
+    operands = hlo.operands(computation, instruction)
+    narrow = all(hlo.BYTES[array.shapes[0].dtype] <= 1 for array in operands)
+    return done / (generation.narrow_peak if narrow else generation.peak)
 
 
 def _windows(instruction: Instruction) -> Mapping[str, list[str]]:

@@ -19,6 +19,7 @@ class Generation(NamedTuple):
     name: str
     clock: float  # Hz
     peak: float  # dense bfloat16 FLOP/s
+    narrow_peak: float  # likewise of int8, and on tpu7x of float8
     hbm_bytes: float
     hbm_bandwidth: float  # bytes/s
     link_bandwidth: float  # bytes/s of one link, one way
@@ -39,34 +40,34 @@ class Generation(NamedTuple):
 # matrix units of v6e and tpu7x. Bandwidth between slices is nowhere calibrated.
 _ALL = (
     Generation(
-        "v4", clock=1.05e9, peak=137.5e12, hbm_bytes=16 * GIB, hbm_bandwidth=614e9,
-        link_bandwidth=45e9, links=6, host_bandwidth=8e9, slice_bandwidth=3.125e9,
-        devices_per_chip=2, dims=3, wraps_from=4, attention=(0.60, 0.55),
-        calibration=1.0, error=None,
+        "v4", clock=1.05e9, peak=137.5e12, narrow_peak=137.5e12, hbm_bytes=16 * GIB,
+        hbm_bandwidth=614e9, link_bandwidth=45e9, links=6, host_bandwidth=8e9,
+        slice_bandwidth=3.125e9, devices_per_chip=2, dims=3, wraps_from=4,
+        attention=(0.60, 0.55), calibration=1.0, error=None,
     ),
     Generation(
-        "v5e", clock=1.5e9, peak=197e12, hbm_bytes=16 * GIB, hbm_bandwidth=819e9,
-        link_bandwidth=45e9, links=4, host_bandwidth=16e9, slice_bandwidth=3.125e9,
-        devices_per_chip=1, dims=2, wraps_from=16, attention=(0.60, 0.55),
-        calibration=1.0, error=None,
+        "v5e", clock=1.5e9, peak=197e12, narrow_peak=394e12, hbm_bytes=16 * GIB,
+        hbm_bandwidth=819e9, link_bandwidth=45e9, links=4, host_bandwidth=16e9,
+        slice_bandwidth=3.125e9, devices_per_chip=1, dims=2, wraps_from=16,
+        attention=(0.60, 0.55), calibration=1.0, error=None,
     ),
     Generation(
-        "v5p", clock=1.75e9, peak=459e12, hbm_bytes=95 * GIB, hbm_bandwidth=2765e9,
-        link_bandwidth=90e9, links=6, host_bandwidth=16e9, slice_bandwidth=6.25e9,
-        devices_per_chip=1, dims=3, wraps_from=4, attention=(0.60, 0.55),
-        calibration=0.92, error=0.05,
+        "v5p", clock=1.75e9, peak=459e12, narrow_peak=918e12, hbm_bytes=95 * GIB,
+        hbm_bandwidth=2765e9, link_bandwidth=90e9, links=6, host_bandwidth=16e9,
+        slice_bandwidth=6.25e9, devices_per_chip=1, dims=3, wraps_from=4,
+        attention=(0.60, 0.55), calibration=0.92, error=0.05,
     ),
     Generation(
-        "v6e", clock=1.75e9, peak=918e12, hbm_bytes=32 * GIB, hbm_bandwidth=1640e9,
-        link_bandwidth=90e9, links=4, host_bandwidth=32e9, slice_bandwidth=12.5e9,
-        devices_per_chip=1, dims=2, wraps_from=16, attention=(0.40, 0.37),
-        calibration=0.95, error=0.10,
+        "v6e", clock=1.75e9, peak=918e12, narrow_peak=1836e12, hbm_bytes=32 * GIB,
+        hbm_bandwidth=1640e9, link_bandwidth=90e9, links=4, host_bandwidth=32e9,
+        slice_bandwidth=12.5e9, devices_per_chip=1, dims=2, wraps_from=16,
+        attention=(0.40, 0.37), calibration=0.95, error=0.10,
     ),
     Generation(
-        "tpu7x", clock=2.2e9, peak=1153e12, hbm_bytes=96 * GIB, hbm_bandwidth=3690e9,
-        link_bandwidth=90e9, links=6, host_bandwidth=32e9, slice_bandwidth=12.5e9,
-        devices_per_chip=2, dims=3, wraps_from=4, attention=(0.45, 0.40),
-        calibration=1.0, error=None,
+        "tpu7x", clock=2.2e9, peak=1153e12, narrow_peak=2307e12, hbm_bytes=96 * GIB,
+        hbm_bandwidth=3690e9, link_bandwidth=90e9, links=6, host_bandwidth=32e9,
+        slice_bandwidth=12.5e9, devices_per_chip=2, dims=3, wraps_from=4,
+        attention=(0.45, 0.40), calibration=1.0, error=None,
     ),
 )  # fmt: skip
 GENERATIONS: Mapping[str, Generation] = {each.name: each for each in _ALL}

@@ -1,5 +1,6 @@
 """What a replay carries along: the program, the clocks and what was counted."""
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ class Program(NamedTuple):
 
     module: Module
     flops: Mapping[str, float]
+    at_peak: Mapping[str, float]  # seconds of the products of each computation
     collectives: Mapping[str, Found | None]
     split: bool  # see kernels.splits_backward
     generation: Generation
@@ -31,6 +33,9 @@ def program(module: Module, generation: Generation, slice_devices: int) -> Progr
     return Program(
         module,
         products.by_computation(module),
+        products.by_computation(
+            module, functools.partial(products.at_peak, generation)
+        ),
         collectives.by_computation(module),
         kernels.splits_backward(module),
         generation,

@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int32
 
+from mmjax import config as config_lib
 from mmjax.batch import Batch
 from mmjax.config import Model
 from mmjax.generation import weights as weights_lib
@@ -83,8 +84,9 @@ def make(model: Model, mesh: Mesh | None = None, dtype: str = "") -> Speaker:
 
     Nothing is compiled before it is used. Experts drop no token here, whatever the
     capacity is that they were trained with: a row's tokens would depend on later ones.
+    Nothing is quantized: to do that to the weights for each token anew would not pay.
     """
-    model = copy.deepcopy(model)
+    model = config_lib.unquantized(copy.deepcopy(model))
     model.decoder.moe.capacity_factor = 0.0
     dtype = dtype or model.dtype
     compiled = functools.partial(_compiled, mesh)

@@ -1,10 +1,15 @@
-"""Which backend of attention each part of a model takes: by the devices of its mesh."""
+"""What a model takes of what its mesh's devices have: attention, and 8-bit products."""
 
 from typing import Any
 
 import jax
 
 from mmjax import config, kernel_rules
+from mmjax.ops import quantized
+
+# Devices whose 8-bit products are twice as fast as bfloat16 ones, by words of their
+# `device_kind`. Makers' data sheets.
+FASTER = {"int8": ("TPU v5", "TPU v6"), "fp8": ("TPU7", "H100", "H200")}
 
 
 def platform() -> str:
@@ -62,7 +67,10 @@ def require(model: config.Model, mesh: Any) -> None:
     """Raises ValueError for a backend that the mesh's devices haven't got.
 
     Of a mesh without devices, which is a plan for other machines, nothing is known.
+    Quantized products run anywhere, with the library that makes them.
     """
+    for field in quantizations(model):
+        quantized.require(field)
     device = _device(mesh)
     if device is None:
         return
@@ -82,3 +90,28 @@ def told(model: config.Model, mesh: Any) -> str:
         return "by the devices that there will be"
     parts = chosen(model, mesh).items()
     return ", ".join(f"{field}={backend}" for field, backend in parts)
+
+
+def quantizations(model: config.Model) -> dict[str, str]:
+    """The kind of each part whose products with weights are quantized, by its field."""
+    parts = {**config.encoders(model), "decoder": model.decoder}
+    kinds = {f"model.{name}.quantization": p.quantization for name, p in parts.items()}
+    return {field: kind for field, kind in kinds.items() if kind != "none"}
+
+
+def quantized_told(model: config.Model, mesh: Any) -> list[str]:
+    """A line of what products with weights are quantized to; none where none is."""
+    parts, device = quantizations(model), _device(mesh)
+    if not parts:
+        return []
+    line = ", ".join(f"{field}={kind}" for field, kind in parts.items())
+    if device is not None:
+        name = device.device_kind
+        slow = [
+            kind
+            for kind in sorted(set(parts.values()))
+            if not any(words in name for words in FASTER[kind])
+        ]
+        if slow:
+            line += f"; {name} is not known to be faster at {' and '.join(slow)}"
+    return [f"quantized: {line}"]

@@ -53,7 +53,7 @@ class CrossAttention(nn.Module):
         x = x + self._gate("attention") * added
         mlp = layers.Mlp(
             width, decoder.mlp_width, width, decoder.activation, self.model.dtype,
-            bias=False, gated=True, name="mlp",
+            bias=False, gated=True, quantization=decoder.quantization, name="mlp",
         )  # fmt: skip
         normed = self.norm(width, name="norm_mlp")(x)
         return x + self._gate("mlp") * mlp(normed), kept
@@ -77,6 +77,7 @@ class CrossAttention(nn.Module):
             block=self.model.attention_block,
             gain=1.0,
             head_norm=self.norm if decoder.qk_norm else None,
+            quantization=decoder.quantization,
             name="attention",
         )
 

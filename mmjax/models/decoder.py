@@ -95,7 +95,10 @@ class Block(nn.Module):
         if config.is_sparse(decoder, self.place):
             return moe.Experts(decoder, dtype, gain, name="moe")(x, segments_ZRT)
         sizes = (decoder.width, decoder.mlp_width, decoder.width, decoder.activation)
-        mlp = layers.Mlp(*sizes, dtype, gain, bias=False, gated=True, name="mlp")
+        mlp = layers.Mlp(
+            *sizes, dtype, gain, bias=False, gated=True,
+            quantization=decoder.quantization, name="mlp",
+        )  # fmt: skip
         return mlp(x), None
 
     def _attention(self, gain: float) -> layers.Attention:
@@ -119,6 +122,7 @@ class Block(nn.Module):
             scale=decoder.query_scale,
             softcap=decoder.attention_softcap,
             blocks=splash.Blocks(**vars(self.model.splash)),
+            quantization=decoder.quantization,
             name="attention",
         )
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import layout
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from mmjax.models import backends
-from mmjax.ops import attention, kernels, pointwise, recall, rope, splash
+from mmjax.ops import attention, kernels, pointwise, quantized, recall, rope, splash
 
 _policies = jax.checkpoint_policies
 
@@ -176,6 +175,7 @@ class Linear(nn.Module):
     dtype: str
     bias: bool = False
     gain: float = 1.0  # of the initial kernel, 1 keeps the variance
+    quantization: str = "none"  # or a key of quantized.KINDS; `turned` isn't quantized
     for_kernel: bool = False  # a kernel of TPUs reads the outputs
 
     @nn.compact
@@ -206,9 +206,10 @@ class Linear(nn.Module):
             # XLA's CPU backend is fast on products of two matrices only. Elsewhere
             # the axes stay apart: merging two that are sharded would gather them.
             inputs, outputs = math.prod(self.inputs), math.prod(self.outputs)
-            y = x.reshape(-1, inputs) @ kernel.reshape(inputs, outputs)
+            x, kernel = x.reshape(-1, inputs), kernel.reshape(inputs, outputs)
+            y = quantized.tensordot(x, kernel, 1, self.quantization)
             return y.reshape(*rows, *self.outputs)
-        return jnp.tensordot(x, kernel, axes=len(self.inputs))
+        return quantized.tensordot(x, kernel, len(self.inputs), self.quantization)
 
 
 class Attention(nn.Module):
@@ -236,6 +237,7 @@ class Attention(nn.Module):
     # Mesh axes that rows and heads lie over, where each device runs a kernel by itself.
     rows_over: str | tuple[str, ...] = "fsdp"
     heads_over: str | None = "tensor"
+    quantization: str = "none"  # of the four linear layers
 
     @nn.compact
     def __call__(
@@ -262,7 +264,10 @@ class Attention(nn.Module):
             rotate = rope.rotate_by_products if splashed else rope.rotate
             q, k = rotate(q, turn), rotate(k, turn)
         inner, bias = (self.heads, self.head_size), self.bias and self.out_bias
-        linear = Linear(inner, (self.width,), self.dtype, bias, self.gain, name="out")
+        linear = Linear(
+            inner, (self.width,), self.dtype, bias, self.gain, self.quantization,
+            name="out",
+        )  # fmt: skip
         if attend is not None:
             rule = recall.Rule(self.window, self.scale, self.softcap)
             out, kept = attend(q, k, v, rule)
@@ -277,8 +282,10 @@ class Attention(nn.Module):
 
     def _project(self, name: str, width: int, heads: int, gain: float = 1.0) -> Linear:
         outputs = (heads, self.head_size)
-        kernel = self.backend == "splash"
-        return Linear((width,), outputs, self.dtype, self.bias, gain, kernel, name=name)
+        return Linear(
+            (width,), outputs, self.dtype, self.bias, gain, self.quantization,
+            for_kernel=self.backend == "splash", name=name,
+        )  # fmt: skip
 
     def _attend(self, q, k, v, scale, segments, prefix_ZR, keys) -> Array:
         of_rows = functools.partial(
@@ -315,17 +322,19 @@ class Mlp(nn.Module):
     gain: float = 1.0  # of the second layer
     bias: bool = True
     gated: bool = False
+    quantization: str = "none"
 
     @nn.compact
     def __call__(self, x: Float[Array, "*axes E"]) -> Float[Array, "*axes D"]:
         shape = ((self.inputs,), (self.hidden,), self.dtype, self.bias)
+        make = functools.partial(Linear, quantization=self.quantization)
         activation = pointwise.ACTIVATIONS[self.activation]
-        up = checkpoint_name(Linear(*shape, name="up")(x), "up")
+        up = checkpoint_name(make(*shape, name="up")(x), "up")
         hidden: Any = activation(up)
         if self.gated:
-            gate = checkpoint_name(Linear(*shape, name="gate")(x), "gate")
+            gate = checkpoint_name(make(*shape, name="gate")(x), "gate")
             hidden = features_last(pointwise.gated(activation, gate, up))
-        return Linear(
+        return make(
             (self.hidden,), (self.outputs,), self.dtype, self.bias, self.gain,
             name="down",
         )(hidden)  # fmt: skip

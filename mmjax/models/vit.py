@@ -72,13 +72,14 @@ class Block(nn.Module):
             gain=gain,
             rows_over=SLOTS,
             heads_over=None,
+            quantization=vit.quantization,
             name="attention",
         )
         attended = attention(normed, normed, segments_ZCT, prefix_ZR=prefix_ZC)
         x = x + self._scaled("scale_attention", attended)
         mlp = layers.Mlp(
             vit.width, vit.mlp_width, vit.width, vit.activation, self.dtype, gain,
-            vit.mlp_bias, vit.gated, name="mlp",
+            vit.mlp_bias, vit.gated, vit.quantization, name="mlp",
         )  # fmt: skip
         return x + self._scaled("scale_mlp", mlp(norm(vit, "norm_mlp")(x))), None
 

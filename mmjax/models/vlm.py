@@ -99,9 +99,10 @@ def build(model: config.Model) -> Model:
     """The model of a (validated) config; later changes to it have no effect."""
     model = copy.deepcopy(model)
     module = OBJECTIVES[model.objective.kind](model)
+    plain = OBJECTIVES[model.objective.kind](config.unquantized(model))
 
     def init(key: Array) -> Any:
-        return module.init(key, _smallest_batch(model))["params"]
+        return plain.init(key, _smallest_batch(model))["params"]
 
     def apply(params: Any, batch: Batch, *drawn: Array) -> Any:
         return module.apply({"params": params}, batch, *drawn)
@@ -112,9 +113,10 @@ def build(model: config.Model) -> Model:
 def build_encoder(model: config.Model) -> Callable[[Any, Array], Array]:
     """(params of `vit`, pixels [Z, C, h, w, c]) -> features [Z, C, P, E], pure.
 
-    Patches see each other both ways, whatever the encoder has learned with.
+    Patches see each other both ways, and nothing is quantized, whatever the encoder has
+    learned with.
     """
-    module = vit.ViT(copy.deepcopy(model.vit), model.dtype)
+    module = vit.ViT(config.unquantized(copy.deepcopy(model)).vit, model.dtype)
 
     def encode(params: Any, pixels_ZChwc: Array) -> Array:
         features: Any = module.apply({"params": params}, pixels_ZChwc)

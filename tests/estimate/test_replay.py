@@ -69,6 +69,21 @@ def test_a_product_is_never_faster_than_the_peak():
         assert [event.flops for event in found.events] == [flops]
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "peak"),
+    [("s8", "s8", 918e12), ("f8e5m2", "f8e4m3fn", 918e12), ("s8", "bf16", 459e12)],
+)
+def test_only_of_two_operands_of_8_bits_the_peak_is_higher(left, right, peak):
+    shape = "[1024,1024]{1,0}"
+    found = played(
+        f"%a = {left}{shape} parameter(0)",
+        f"%b = {right}{shape} parameter(1)",
+        f"ROOT %c = s32{shape} convolution(%a, %b), dim_labels=bf_io->bf, {cycles(10)}",
+    )
+    assert parts(found) == {"matmul": pytest.approx(2 * 1024**3 / peak)}
+    assert [event.flops for event in found.events] == [2 * 1024**3]
+
+
 def test_without_an_estimate_bytes_or_flops_decide():
     large = "%w = f32[1048576]{0} parameter(0)"
     found = played(large, "ROOT %y = f32[1048576]{0} negate(%w)")

@@ -1,6 +1,7 @@
 """Backends of attention: chosen by the mesh's devices, and equal to each other."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,9 @@ from mmjax.models import backends, layers, vit
 from mmjax.ops import splash, triton
 
 
-def planned(platform: str) -> AbstractMesh:
+def planned(platform: str, kind: str = "any") -> AbstractMesh:
     """A mesh of two devices that needn't exist."""
-    device = AbstractDevice(device_kind="any", num_cores=None, platform=platform)
+    device = AbstractDevice(device_kind=kind, num_cores=None, platform=platform)
     types = (AxisType.Auto,) * len(sharding.AXES)
     return AbstractMesh((2, 1, 1, 1), sharding.AXES, types, abstract_device=device)
 
@@ -81,6 +82,37 @@ def test_a_kernel_that_the_devices_lack_is_refused_in_one_line(
     assert "\n" not in str(error.value)
     backends.require(model, planned(theirs))
     backends.require(config.Model(), planned(found))
+
+
+@pytest.mark.parametrize(
+    ("kind", "faster", "slower"),
+    [
+        ("int8", ("TPU v5 lite", "TPU v5", "TPU v6 lite"), ("TPU v4", "TPU7x", "cpu")),
+        ("fp8", ("TPU7x", "NVIDIA H100 80GB HBM3", "NVIDIA H200"), ("TPU v5", "A100")),
+    ],
+)
+def test_devices_that_gain_nothing_by_quantization_are_named(kind, faster, slower):
+    model = config.Model()
+    assert backends.quantized_told(model, planned("tpu")) == []
+    model.decoder.quantization = kind
+    line = f"quantized: model.decoder.quantization={kind}"
+    for name in faster:
+        assert backends.quantized_told(model, planned("tpu", name)) == [line]
+    for name in slower:
+        (told,) = backends.quantized_told(model, planned("tpu", name))
+        assert told == f"{line}; {name} is not known to be faster at {kind}"
+    backends.require(model, planned("tpu", "TPU v4"))  # it runs all the same
+
+
+def test_quantization_without_its_library_is_refused_before_anything_is_traced(
+    monkeypatch,
+):
+    model, mesh = config.Model(), synthetic.mesh(synthetic.ONE)
+    monkeypatch.setitem(sys.modules, "qwix", None)
+    backends.require(model, mesh)
+    model.vit.quantization = "int8"
+    with pytest.raises(ValueError, match=r"model\.vit\.quantization.*pip install"):
+        backends.require(model, mesh)
 
 
 CASES = {

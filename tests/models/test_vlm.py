@@ -10,7 +10,7 @@ import pytest
 from mmjax import config, optim, validation
 from mmjax.batch import NEWLINE, Batch
 from mmjax.models import connectors, layers, vlm
-from mmjax.ops import attention, experts, pointwise, splash
+from mmjax.ops import attention, experts, pointwise, quantized, splash
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -81,6 +81,7 @@ def test_choices_of_the_config_are_what_exists():
     assert splash.Blocks()._asdict() == vars(config.Splash())
     assert sorted(connectors.CONNECTORS) == sorted(config.CONNECTORS)
     assert sorted(layers.REMATS) == sorted(config.REMATS)
+    assert sorted(("none", *quantized.KINDS)) == sorted(config.QUANTIZATIONS)
     assert sorted(pointwise.ACTIVATIONS) == sorted(config.ACTIVATIONS)
     assert sorted(experts.BACKENDS) == sorted(config.MOE_BACKENDS)
     for dtype in config.DTYPES:
