@@ -77,6 +77,7 @@ class CrossAttention(nn.Module):
             block=self.model.attention_block,
             gain=1.0,
             head_norm=self.norm if decoder.qk_norm else None,
+            tokens_over="context",
             name="attention",
         )
 

@@ -118,6 +118,7 @@ class Block(nn.Module):
             scale=decoder.query_scale,
             softcap=decoder.attention_softcap,
             blocks=splash.Blocks(**vars(self.model.splash)),
+            tokens_over="context",
             name="attention",
         )
 

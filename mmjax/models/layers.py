@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from mmjax.ops import attention, pointwise, recall, rope, splash
+from mmjax.ops import attention, context, pointwise, recall, rope, splash
 
 _policies = jax.checkpoint_policies
 
@@ -45,6 +45,7 @@ REMATS: dict[str, Callable | None] = {
 }
 
 GROUPS = ("data", "expert")  # the mesh axes that pool groups lie over
+SLOTS = ("fsdp", "tensor", "context")  # and those that images of a group lie over
 
 
 def fan_in(inputs: int, gain: float = 1.0) -> Callable:
@@ -101,6 +102,12 @@ def fitting(
 
     spec = [axis if divides(axis, size) else None for axis, size in zip(axes, shape)]
     return PartitionSpec(*spec)
+
+
+def shards(axis: str, size: int) -> int:
+    """The parts that a dimension of this size is cut in along a mesh axis."""
+    devices = dict(jax.sharding.get_abstract_mesh().shape).get(axis, 1)
+    return devices if size % devices == 0 else 1
 
 
 def on_one_device() -> bool:
@@ -215,9 +222,10 @@ class Attention(nn.Module):
     scale: float = 0.0
     softcap: float = 0.0
     blocks: splash.Blocks = splash.DEFAULT
-    # Mesh axes that rows and heads lie over, where each device runs a kernel by itself.
+    # Mesh axes that rows, heads and tokens lie over, where each device attends alone.
     rows_over: str | tuple[str, ...] = "fsdp"
     heads_over: str | None = "tensor"
+    tokens_over: str | None = None
 
     @nn.compact
     def __call__(
@@ -268,17 +276,32 @@ class Attention(nn.Module):
             blocks=self.blocks,
         )  # fmt: skip
         kernel = self.backend == "splash" and prefix_ZR is None and keys is None
-        if not kernel or jax.sharding.get_abstract_mesh().empty:
+        spread = self._is_spread(q.shape[2])
+        if jax.sharding.get_abstract_mesh().empty or not (kernel or spread):
             return of_rows(q, k, v, segments, prefix_ZR, keys)
-        # The partitioner can't look into a kernel: each device runs its own.
-        rows = fitting(q.shape, GROUPS, self.rows_over, None, self.heads_over, None)
-        alone = jax.shard_map(
-            lambda q, k, v, segments: of_rows(q, k, v, segments, None, None),
-            in_specs=(rows, rows, rows, PartitionSpec(*rows[:2])),
-            out_specs=rows,
+        # The partitioner can't look into a kernel, nor deal a row's tokens: each device
+        # attends by itself.
+        axes = (GROUPS, self.rows_over, self.tokens_over if spread else None)
+        queries = fitting(q.shape, *axes, self.heads_over, None)
+        sources, alone = queries, of_rows
+        if spread and keys is None:
+            alone = functools.partial(context.attend, of_rows, self.tokens_over)
+        elif spread:
+            sources = PartitionSpec(*queries[:2], None, *queries[3:])
+        of_tokens = PartitionSpec(*queries[:3])
+        attend = jax.shard_map(
+            lambda q, k, v, segments, keys: alone(q, k, v, segments, None, keys),
+            in_specs=(queries, sources, sources, of_tokens, of_tokens),
+            out_specs=queries,
             check_vma=False,
         )
-        return alone(q, k, v, segments)
+        return attend(q, k, v, segments, keys)
+
+    def _is_spread(self, tokens: int) -> bool:
+        """Whether rows of so many tokens lie over devices, each with two pieces."""
+        if self.tokens_over is None or tokens % 2:
+            return False
+        return shards(self.tokens_over, tokens // 2) > 1
 
 
 class Mlp(nn.Module):
