@@ -45,7 +45,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """What the model holds, and the sizes of the compiled step where it is compiled."""
     config = config_lib.from_dict(request["config"])
     mesh = sharding.make_mesh(config.mesh, _devices(request))
-    backends.require(config.model, mesh)
+    backends.require(config.model, config.data.row_tokens, mesh)
     model, capacity = vlm.build(config.model), request["capacity"]
     rows = inventory.describe(model, config, mesh)
     found = {

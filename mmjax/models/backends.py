@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from mmjax import config
+from mmjax.ops import splash
 
 
 def platform() -> str:
@@ -54,8 +55,8 @@ def chosen(model: config.Model, mesh: Any) -> dict[str, str]:
         return parts if prefix else {**parts, "model.attention": decoder(model)}
 
 
-def require(model: config.Model, mesh: Any) -> None:
-    """Raises ValueError for a backend that the mesh's devices haven't got.
+def require(model: config.Model, row_tokens: int, mesh: Any) -> None:
+    """Raises ValueError for a backend that can't work on the mesh or its devices.
 
     Of a mesh without devices, which is a plan for other machines, nothing is known.
     """
@@ -66,6 +67,14 @@ def require(model: config.Model, mesh: Any) -> None:
             raise ValueError(
                 f"{field}='splash': is a kernel of TPUs, the mesh's devices are of "
                 f"platform {found!r}; 'auto' takes what they have"
+            )
+        kernel_of_rows = field == "model.attention" and backend == "splash"
+        parts = mesh.shape["context"]
+        whole = 2 * splash.LANES * parts  # each device's two pieces fill registers
+        if kernel_of_rows and parts > 1 and row_tokens % whole:
+            raise ValueError(
+                f"data.row_tokens={row_tokens}: must be a multiple of {whole} for "
+                f"{field}='splash' with mesh.context={parts}"
             )
 
 

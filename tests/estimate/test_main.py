@@ -95,7 +95,8 @@ def test_gpus_have_memory_and_flops_and_no_time(capsys, tmp_path):
     arguments = [*SMALL, "--topology=h100:8", "--json", f"--keep={tmp_path}"]
     program.main(["estimate", *arguments])
     found = json.loads(capsys.readouterr().out)
-    assert found["mesh"] == {"data": 2, "fsdp": 4, "tensor": 1, "expert": 1}
+    sizes = {"data": 2, "fsdp": 4, "tensor": 1, "expert": 1, "context": 1}
+    assert found["mesh"] == sizes
     held = found["held_bytes_per_chip"]
     # Two float32 moments of each parameter, which all are trained, and counters.
     assert held["moments"] == pytest.approx(2 * held["parameters"], rel=1e-3)

@@ -10,15 +10,16 @@ import synthetic
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from mmjax import config, sharding
-from mmjax.models import backends, layers, vit
+from mmjax.models import backends, layers
 from mmjax.ops import splash
 
 
-def planned(platform: str) -> AbstractMesh:
-    """A mesh of two devices that needn't exist."""
+def planned(platform: str, context: int = 1) -> AbstractMesh:
+    """A mesh of two devices (or more) that needn't exist."""
     device = AbstractDevice(device_kind="any", num_cores=None, platform=platform)
     types = (AxisType.Auto,) * len(sharding.AXES)
-    return AbstractMesh((2, 1, 1, 1), sharding.AXES, types, abstract_device=device)
+    sizes = (2, 1, 1, 1, context)
+    return AbstractMesh(sizes, sharding.AXES, types, abstract_device=device)
 
 
 def test_auto_takes_the_kernel_where_the_mesh_is_of_tpus():
@@ -44,10 +45,20 @@ def test_patches_with_a_prefix_and_images_of_a_row_take_no_kernel():
 def test_a_kernel_that_the_devices_lack_is_refused_in_one_line():
     model = config.Model(attention="splash")
     with pytest.raises(ValueError, match=r"model\.attention='splash'.*'cpu'") as error:
-        backends.require(model, synthetic.mesh(synthetic.ONE))
+        backends.require(model, 16, synthetic.mesh(synthetic.ONE))
     assert "\n" not in str(error.value)
-    backends.require(model, planned("tpu"))
-    backends.require(config.Model(), synthetic.mesh(synthetic.ONE))
+    backends.require(model, 16, planned("tpu"))
+    backends.require(config.Model(), 16, synthetic.mesh(synthetic.ONE))
+
+
+def test_rows_that_give_a_device_no_whole_pieces_are_refused_for_the_kernel():
+    tpu, model = planned("tpu", context=2), config.Model()
+    backends.require(model, 1536, tpu)
+    rule = r"data\.row_tokens=1280: must be a multiple of 512 for model\.attention"
+    with pytest.raises(ValueError, match=rule):
+        backends.require(model, 1280, tpu)
+    model.attention = "blocked"
+    backends.require(model, 1280, tpu)
 
 
 CASES = {
@@ -56,7 +67,7 @@ CASES = {
         "kv_heads": 4,
         "causal": False,
         "bias": True,
-        "rows_over": vit.SLOTS,
+        "rows_over": layers.SLOTS,
         "heads_over": None,
     },
 }
