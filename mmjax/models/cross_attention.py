@@ -89,11 +89,11 @@ def look(
     cross = model.decoder.cross_attention
     _, slots, tokens, width = images_ZCQD.shape
     most = min(cross.row_images or slots, slots, batch.images_ZRT.shape[-1])
-    rows = [  # whole: what a token sees hangs on those before it
+    images_ZRT, segments_ZRT = (  # whole: what a token sees hangs on those before it
         layers.pin(jnp.asarray(x_ZRT), layers.GROUPS, "fsdp", None)
         for x_ZRT in (batch.images_ZRT, batch.segments_ZRT)
-    ]
-    found = sight.sight(*rows, most, cross.images)
+    )
+    found = sight.sight(images_ZRT, segments_ZRT, most, cross.images)
     source = sight.of_rows(images_ZCQD, found.slots_ZRU)
     source = layers.pin(source, layers.GROUPS, "fsdp", None, None, None)
     source = source.reshape(*source.shape[:2], most * tokens, width)

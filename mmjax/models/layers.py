@@ -276,17 +276,16 @@ class Attention(nn.Module):
             blocks=self.blocks,
         )  # fmt: skip
         kernel = self.backend == "splash" and prefix_ZR is None and keys is None
-        spread = self._is_spread(q.shape[2])
-        if jax.sharding.get_abstract_mesh().empty or not (kernel or spread):
+        over = self._over(q.shape[2])
+        if jax.sharding.get_abstract_mesh().empty or not (kernel or over):
             return of_rows(q, k, v, segments, prefix_ZR, keys)
         # The partitioner can't look into a kernel, nor deal a row's tokens: each device
         # attends by itself.
-        axes = (GROUPS, self.rows_over, self.tokens_over if spread else None)
-        queries = fitting(q.shape, *axes, self.heads_over, None)
+        queries = fitting(q.shape, GROUPS, self.rows_over, over, self.heads_over, None)
         sources, alone = queries, of_rows
-        if spread and keys is None:
-            alone = functools.partial(context.attend, of_rows, self.tokens_over)
-        elif spread:
+        if over and keys is None:
+            alone = functools.partial(context.attend, of_rows, over)
+        elif over:
             sources = PartitionSpec(*queries[:2], None, *queries[3:])
         of_tokens = PartitionSpec(*queries[:3])
         attend = jax.shard_map(
@@ -297,11 +296,12 @@ class Attention(nn.Module):
         )
         return attend(q, k, v, segments, keys)
 
-    def _is_spread(self, tokens: int) -> bool:
-        """Whether rows of so many tokens lie over devices, each with two pieces."""
-        if self.tokens_over is None or tokens % 2:
-            return False
-        return shards(self.tokens_over, tokens // 2) > 1
+    def _over(self, tokens: int) -> str | None:
+        """The mesh axis over which rows of so many tokens lie, two pieces a device."""
+        axis = self.tokens_over
+        if axis is None or tokens % 2 or shards(axis, tokens // 2) == 1:
+            return None
+        return axis
 
 
 class Mlp(nn.Module):

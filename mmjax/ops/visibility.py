@@ -83,7 +83,7 @@ def visible(
         parts.append(order)
     if rule.window:
         parts.append((place_t1 - place_s < rule.window)[None, None, None])
-    if own.segments_BT is not None:
+    if own.segments_BT is not None and own.segments_BS is not None:
         segment_Bt1 = own.segments_BT[:, slice(*queries), None]
         segment_B1s = own.segments_BS[:, None, slice(*keys)]
         parts.append((segment_Bt1 == segment_B1s)[:, None, None])

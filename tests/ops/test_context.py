@@ -90,8 +90,9 @@ def test_the_kernel_has_the_tables_of_its_part(name):
     def attend(q, k, v, segments, segments_BS, spread, window=0, scale=0, softcap=0):
         mask, scale = splash.Mask(True, window, softcap), scale or 6**-0.5
         return splash.attend(
-            q, k, v, segments, mask, scale, BLOCKS, segments_BS, *spread, True
-        )
+            q, k, v, segments, mask, scale, BLOCKS, segments_BS,
+            spread.part, spread.parts, interpret=True,
+        )  # fmt: skip
 
     assert_parts_are_the_whole(attend, 512, 2, **OPTIONS[name])
 
