@@ -149,9 +149,8 @@ def _of_part(kernel: Any, part: Int[Array, ""], parts: int) -> Any:
     """The kernel with the tables of one part of its queries."""
 
     def cut(table: np.ndarray) -> Array:
-        axis = (
-            1 if table.ndim == 3 else 0
-        )  # [heads, blocks of queries, of keys], or [T]
+        # [heads, blocks of queries, blocks of keys], or [T]
+        axis = 1 if table.ndim == 3 else 0
         size = table.shape[axis] // parts
         return jax.lax.dynamic_slice_in_dim(table, part * size, size, axis)
 
@@ -170,9 +169,7 @@ def _mask(masks: Any, tokens: int, mask: Mask, parts: int) -> Any:
         return masks.FullMask(shape)
     if parts > 1:  # where queries stand in the row
         places = np.arange(tokens, dtype=np.int32).reshape(2 * parts, -1)
-        order = [
-            piece for part in range(parts) for piece in (part, 2 * parts - 1 - part)
-        ]
+        order = [(part, 2 * parts - 1 - part) for part in range(parts)]
         made.q_sequence = places[order].reshape(-1)
     return made
 
