@@ -432,6 +432,7 @@ class Mesh:
     fsdp: int = 1
     tensor: int = 1
     expert: int = 1  # slices of the experts; pool groups lie over data and expert
+    context: int = 1  # parts of a row's tokens; for weights and images more of fsdp
 
 
 @dataclasses.dataclass

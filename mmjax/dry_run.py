@@ -39,7 +39,7 @@ def show(config: Config) -> None:
 def lines(config: Config) -> Iterator[str]:
     """The lines that `show` prints."""
     mesh, mesh_note = _mesh(config)
-    backends.require(config.model, mesh)
+    backends.require(config.model, config.data.row_tokens, mesh)
     opened, data_note = _open(config)
     rows = inventory.describe(vlm.build(config.model), config, mesh)
     trainable = frozenset(row.path for row in rows if row.trainable)

@@ -17,6 +17,7 @@ from mmjax import run_setup
 from mmjax.batch import NO_IMAGE
 from mmjax.config import Config
 from mmjax.evals import heldout
+from mmjax.models import layers
 
 CHUNK = 64  # images encoded at a time
 
@@ -38,7 +39,7 @@ def of(
         # The last chunk is filled up: one shape, one compilation.
         rows = [[image] for image in (*part, *[part[-1]] * (CHUNK - len(part)))]
         batch = materialize.documents_batch(config, tokenizer, rows, complete=False)
-        axes = (("data", "expert"), ("fsdp",), ("fsdp", "tensor"))
+        axes = (layers.GROUPS, ("fsdp",), layers.SLOTS)
         sizes = (1, CHUNK, batch.real_ZC.shape[1])
         shards = [math.prod(mesh.shape[axis] for axis in each) for each in axes]
         batch = batch_lib.padded(batch, *(n + -n % s for n, s in zip(sizes, shards)))

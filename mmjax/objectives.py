@@ -15,7 +15,7 @@ from mmjax import config as config_lib
 from mmjax import scopes, sharding
 from mmjax.batch import Batch
 from mmjax.config import Config
-from mmjax.models import vit
+from mmjax.models import layers, vit
 from mmjax.models.vlm import Model
 from mmjax.ops import contrast, cross_entropy, next_patch, pairs
 from mmjax.ops.cross_entropy import TokenLoss
@@ -124,6 +124,7 @@ def token_losses(
             jnp.asarray(batch.targets_ZRT),
             config.model.loss_chunk,
             config.model.decoder.logit_softcap,
+            layers.shards("context", batch.targets_ZRT.shape[2]),
         )
     return losses, outputs.router
 

@@ -87,7 +87,7 @@ def set_up(
     that is wrong with data, mesh and patterns of parameters.
     """
     mesh = sharding.make_mesh(validation.resolve_mesh(config, jax.device_count()))
-    backends.require(config.model, mesh)
+    backends.require(config.model, config.data.row_tokens, mesh)
     model = vlm.build(config.model)
     params = step.abstract_state(model, config, mesh).params
     trainable, _ = optim.partition(params, config.optim.frozen)

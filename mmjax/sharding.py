@@ -1,11 +1,16 @@
 """Where every array lives: the mesh, the table of parameter layouts, and batches.
 
 Mesh axes: `data` (pool groups), `fsdp` (rows of a group, slices of weights), `tensor`
-(heads, hidden units, vocabulary) and `expert` (experts; for all else more of `data`).
-Image slots lie over `fsdp` and `tensor`, so the encoder is data-parallel on all devices
-and its weights are sliced over both.
+(heads, hidden units, vocabulary), `expert` (experts; for all else more of `data`) and
+`context` (tokens of a row). Image slots lie over `fsdp`, `tensor` and `context`, so the
+encoder is data-parallel on all devices and its weights are sliced over all three.
+
+Weights are sliced over `context` wherever they are over `fsdp`: their gradients are
+sums over the tokens of both, so slices ask no more of the links than copies would, and
+memory is what long rows want.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -21,10 +26,11 @@ from mmjax.batch import OF_SLOTS, Batch, Share
 from mmjax.config import Config
 from mmjax.models import layers
 
-AXES = ("data", "fsdp", "tensor", "expert")
+AXES = ("data", "fsdp", "tensor", "expert", "context")
 REPLICATED = PartitionSpec()
-ROWS = PartitionSpec(layers.GROUPS, "fsdp")
-SLOTS = PartitionSpec(layers.GROUPS, ("fsdp", "tensor"))
+ROWS = PartitionSpec(layers.GROUPS, "fsdp")  # [Z, R]
+TOKENS = PartitionSpec(*ROWS, "context")  # [Z, R, T]
+SLOTS = PartitionSpec(layers.GROUPS, layers.SLOTS)  # [Z, C]
 P = PartitionSpec
 _ALL = ("fsdp", "tensor")  # order matters: the last is dropped first
 _LAYER = r"decoder/(blocks|(blocks|rest)/layer\d+)"  # `config.layer_stacks`
@@ -32,6 +38,7 @@ _LAYER = r"decoder/(blocks|(blocks|rest)/layer\d+)"  # `config.layer_stacks`
 # (path of a parameter, its layouts). Exactly one rule matches each path, whole; the
 # optimizer's moments lie as their parameters do. Of several layouts the first counts
 # whose slices are whole tiles of a TPU (see `_aligned`), else the first that divides.
+# Where a rule says `fsdp`, read `fsdp` and then `context` (`_with_context`).
 RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     (
         r"decoder/embedding",  # [V, D]
@@ -109,7 +116,7 @@ def make_mesh(mesh: config_lib.Mesh, devices: Sequence[Any] | None = None) -> Me
 
     Raises ValueError where TPU slices (or pods) can't lie along `data`.
     """
-    shape = (mesh.data, mesh.fsdp, mesh.tensor, mesh.expert)
+    shape = tuple(getattr(mesh, axis) for axis in AXES)
     found = list(jax.devices() if devices is None else devices)[: math.prod(shape)]
     return Mesh(_arranged(shape, found), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
@@ -129,7 +136,7 @@ def _arranged(shape: tuple[int, ...], devices: Sequence[Any]) -> np.ndarray:
             f"mesh.data={shape[0]}: must be a multiple of the {slices} slices: all "
             "other axes stay within one"
         )
-    inside, across = (shape[0] // slices, *shape[1:]), (slices, 1, 1, 1)
+    inside, across = (shape[0] // slices, *shape[1:]), (slices, *[1] * (len(shape) - 1))
     return mesh_utils.create_hybrid_device_mesh(
         inside, across, devices, allow_split_physical_axes=True
     )
@@ -144,7 +151,7 @@ def param_specs(tree: Any, mesh: Mesh) -> Any:
 
     def spec(keys: tuple, leaf: Any) -> PartitionSpec:
         path = jax.tree_util.keystr(keys, simple=True, separator="/")
-        layouts = _layouts(path)
+        layouts = [_with_context(layout, mesh) for layout in _layouts(path)]
         whole = [s for s in layouts if _fit(s, leaf.shape, mesh) == s]
         aligned = [s for s in whole if _aligned(s, leaf.shape, mesh)]
         best = (aligned or whole or layouts)[0]
@@ -178,6 +185,17 @@ def _layouts(path: str) -> tuple[PartitionSpec, ...]:
             f"{path}: {len(matches)} rules of mmjax.sharding.RULES match it, must be 1"
         )
     return matches[0]
+
+
+def _with_context(spec: PartitionSpec, mesh: Mesh) -> PartitionSpec:
+    """The spec with `context` last wherever `fsdp` is, if that axis has devices."""
+    if mesh.shape["context"] == 1:
+        return spec
+    entries = [
+        (*_axes(entry), "context") if "fsdp" in _axes(entry) else entry
+        for entry in spec
+    ]
+    return PartitionSpec(*entries)
 
 
 def _axes(entry: Any) -> tuple[str, ...]:
@@ -215,7 +233,7 @@ def _aligned(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
 
 
 def batch_shardings(mesh: Mesh) -> Batch:
-    """A `Batch` of shardings: rows over groups and fsdp, slots over all axes."""
+    """A `Batch` of shardings: rows over groups, fsdp and context, slots over all."""
     shardings: list[Any] = [
         NamedSharding(mesh, _batch_spec(name)) for name in Batch._fields
     ]
@@ -223,7 +241,7 @@ def batch_shardings(mesh: Mesh) -> Batch:
 
 
 def _batch_spec(field: str) -> PartitionSpec:
-    return SLOTS if field in OF_SLOTS else ROWS
+    return SLOTS if field in OF_SLOTS else TOKENS
 
 
 def batch_shapes(config: Config, capacity: int) -> Batch:
@@ -248,7 +266,7 @@ def batch_shapes(config: Config, capacity: int) -> Batch:
 
 
 def share(mesh: Mesh, groups: int, rows: int, slots: int) -> Share:
-    """The box of a [Z, R] x [Z, C] batch that this process's devices hold.
+    """The box of a [Z, R] x [Z, C] batch that this process's devices hold, rows whole.
 
     The smallest box around all of them: devices of one process that don't lie beside
     each other in the mesh make it hold more than they need.
@@ -286,7 +304,7 @@ def to_device(batch: Batch, held: Share, mesh: Mesh, shapes: Batch) -> Batch:
 
 
 def _corner(held: Share, spec: PartitionSpec) -> tuple[int, int]:
-    """Where the share begins in the first two dimensions of an array."""
+    """Where the share begins in the first two dimensions of an array, the cut ones."""
     return held.groups[0], (held.slots if spec == SLOTS else held.rows)[0]
 
 
@@ -297,7 +315,8 @@ def _global_array(
 
     def piece(index: Any) -> np.ndarray:
         box = []
-        for place, size, at in zip(index, whole.shape, corner):
+        corners = itertools.chain(corner, itertools.repeat(0))
+        for place, size, at in zip(index, whole.shape, corners):
             start, stop, _ = place.indices(size)
             box.append(slice(start - at, stop - at))
         return np.asarray(part)[tuple(box)]

@@ -209,7 +209,7 @@ def make_eval_step(model: Model, config: Config, mesh: Mesh) -> Any:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return objectives.token_losses(model, config, params, batch)[0]
 
-    return of_params(eval_step, model, config, mesh, sharding.ROWS)
+    return of_params(eval_step, model, config, mesh, sharding.TOKENS)
 
 
 def of_params(

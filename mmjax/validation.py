@@ -233,11 +233,12 @@ def _layout_problems(config: Config) -> list[str]:
         problems += divides(
             "mesh.fsdp", mesh.fsdp, "data.rows_per_pool", data.rows_per_pool
         )
-    if mesh.fsdp > 0 and mesh.tensor > 0:
-        shards = mesh.fsdp * mesh.tensor
-        problems += divides(
-            "mesh.fsdp * mesh.tensor", shards, "data.pool_multiple", data.pool_multiple
-        )
+    if mesh.fsdp > 0 and mesh.tensor > 0 and mesh.context > 0:
+        axes = "mesh.fsdp * mesh.tensor" + " * mesh.context" * (mesh.context > 1)
+        shards = mesh.fsdp * mesh.tensor * mesh.context
+        problems += divides(axes, shards, "data.pool_multiple", data.pool_multiple)
+    if mesh.context > 1:
+        problems += _context_problems(config)
     if mesh.tensor > 1:
         for name in ("heads", "kv_heads", "mlp_width", "vocab_size"):
             size = getattr(decoder, name)
@@ -256,6 +257,20 @@ def _layout_problems(config: Config) -> list[str]:
     return problems
 
 
+def _context_problems(config: Config) -> list[str]:
+    """What rows whose tokens lie over `mesh.context` ask for."""
+    context, row_tokens = config.mesh.context, config.data.row_tokens
+    problems = divides("2 * mesh.context", 2 * context, "data.row_tokens", row_tokens)
+    chunk = min(config.model.loss_chunk, row_tokens)
+    problems += divides("mesh.context", context, "model.loss_chunk", chunk)
+    if config.model.decoder.moe.experts and config.model.decoder.moe.capacity_factor:
+        problems.append(
+            f"mesh.context={context}: must be 1 with "
+            "model.decoder.moe.capacity_factor, as a row's tokens share its room"
+        )
+    return problems
+
+
 def resolve_mesh(config: Config, devices: int) -> Mesh:
     """The mesh with -1 replaced, for this many devices.
 
@@ -269,7 +284,8 @@ def resolve_mesh(config: Config, devices: int) -> Mesh:
     if math.prod(sizes) != devices:
         raise ValueError(
             f"mesh: data={mesh.data} x fsdp={mesh.fsdp} x tensor={mesh.tensor} x "
-            f"expert={mesh.expert} must multiply to the {devices} devices"
+            f"expert={mesh.expert} x context={mesh.context} must multiply to the "
+            f"{devices} devices"
         )
     resolved = Mesh(*sizes)
     problems = _layout_problems(dataclasses.replace(config, mesh=resolved))

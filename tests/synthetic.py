@@ -124,8 +124,8 @@ def _fill_row(made: Batch, z: int, r: int, config: Config, rng) -> None:
         start = stop
 
 
-def mesh(shape: tuple[int, int, int]) -> Any:
-    """The mesh of this shape, over the first devices."""
+def mesh(shape: tuple[int, ...]) -> Any:
+    """The mesh of these sizes of `config.Mesh`, over the first devices."""
     devices = jax.devices()[: int(np.prod(shape))]
     return sharding.make_mesh(config_lib.Mesh(*shape), devices)
 
@@ -197,14 +197,14 @@ class Run(NamedTuple):
 
 
 @functools.cache
-def run(shape: tuple[int, int, int] = ONE, accumulate: int = 1) -> Run:
+def run(shape: tuple[int, ...] = ONE, accumulate: int = 1) -> Run:
     """The compiled run, shared by the tests of a session."""
     made = config(accumulate=accumulate)
     compiled = lower(made, shape).compile()
     return Run(made, mesh(shape), vlm.build(made.model), compiled)
 
 
-def lower(made: Config, shape: tuple[int, int, int] = ONE) -> Any:
+def lower(made: Config, shape: tuple[int, ...] = ONE) -> Any:
     """The lowered train step of a config."""
     model, where = vlm.build(made.model), mesh(shape)
     return step.make_train_step(model, made, where).lower(

@@ -164,7 +164,7 @@ def test_user_errors_are_one_line_and_bugs_keep_their_traceback(tmp_path):
     fine, user, bug = (run(tmp_path, seed) for seed in range(3))
     assert (fine.returncode, fine.stdout) == (0, "ran 0\n")
     assert user.returncode == cli.USER_ERROR
-    mesh = "data=3 x fsdp=1 x tensor=1 x expert=1"
+    mesh = "data=3 x fsdp=1 x tensor=1 x expert=1 x context=1"
     assert user.stderr.startswith(f"mmjax: error: mesh: {mesh} must")
     assert len(user.stderr.splitlines()) == 1
     assert bug.returncode == 1

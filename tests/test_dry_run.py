@@ -97,7 +97,8 @@ def test_memory_is_that_of_the_compiled_step(made, shown):
 def test_a_model_for_a_pod_is_described_on_a_laptop():
     shown = sections(mm1_3b.get_config())
     assert shown["mesh"] == [
-        "data 1 x fsdp 16 x tensor 1 x expert 1: not this machine's 8 device(s)",
+        "data 1 x fsdp 16 x tensor 1 x expert 1 x context 1: "
+        "not this machine's 8 device(s)",
         "attention: by the devices that there will be",
     ]
     assert shown["data"] == ["not counted: data.root='data/mm1': no such folder"]

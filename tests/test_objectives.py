@@ -37,10 +37,16 @@ def trained(kind: str, shape=synthetic.ONE, steps: int = 2, accumulate: int = 1)
 
 
 @pytest.mark.parametrize(
-    "kind", ["contrastive", pytest.param("aim", marks=pytest.mark.slow)]
+    ("kind", "shape"),
+    [
+        ("contrastive", synthetic.EIGHT),
+        pytest.param("contrastive", (2, 2, 1, 1, 2), marks=pytest.mark.slow),
+        pytest.param("aim", synthetic.EIGHT, marks=pytest.mark.slow),
+        pytest.param("aim", (2, 1, 2, 1, 2), marks=pytest.mark.slow),
+    ],
 )
-def test_eight_devices_train_as_one(kind):
-    one, eight = (trained(kind, shape) for shape in (synthetic.ONE, synthetic.EIGHT))
+def test_eight_devices_train_as_one(kind, shape):
+    one, eight = trained(kind), trained(kind, shape)
     for ours, theirs in zip(one, eight):
         np.testing.assert_allclose(
             ours["loss_sum_by_source"], theirs["loss_sum_by_source"], rtol=1e-4

@@ -61,7 +61,7 @@ def test_the_cost_of_a_step_is_that_of_its_batch(run):
 
 def test_the_headline_names_model_devices_and_pools(run):
     text = run_setup.headline(run)
-    assert "8 x cpu (data 1 x fsdp 8 x tensor 1 x expert 1)" in text
+    assert "8 x cpu (data 1 x fsdp 8 x tensor 1 x expert 1 x context 1)" in text
     assert f"image slots of a pool group: {run.train.pipeline.capacity}" in text
     parts = run_setup.parameters(run)
     assert text.startswith(f"{sum(parts.values()) / 1000:.1f}k parameters")

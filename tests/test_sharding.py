@@ -31,9 +31,11 @@ FILES = sorted(
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
-def abstract_mesh(data: int, fsdp: int, tensor: int, expert: int = 1) -> AbstractMesh:
+def abstract_mesh(
+    data: int, fsdp: int, tensor: int, expert: int = 1, context: int = 1
+) -> AbstractMesh:
     """A mesh of devices that needn't exist."""
-    sizes = (data, fsdp, tensor, expert)
+    sizes = (data, fsdp, tensor, expert, context)
     return AbstractMesh(sizes, sharding.AXES, (AxisType.Auto,) * len(sizes))
 
 
@@ -145,6 +147,20 @@ def test_axes_that_do_not_divide_are_dropped():
     assert optim.flatten(specs)["vit/blocks/mlp/up/kernel"] == P(None, "fsdp", None)
 
 
+def test_weights_are_sliced_over_context_as_over_fsdp():
+    config = synthetic.config()
+    config.model.decoder.moe = config_lib.Moe(experts=4)
+    meshes = abstract_mesh(1, 4, 2, 1), abstract_mesh(1, 2, 2, 1, 2)
+    for path, one in optim.flatten(abstract_state(config, meshes[0]).params).items():
+        other = optim.flatten(abstract_state(config, meshes[1]).params)[path]
+        shapes = [x.sharding.shard_shape(x.shape) for x in (one, other)]
+        assert shapes[0] == shapes[1], path
+    specs = sharding.param_specs(
+        {"decoder": {"embedding": np.zeros((6, 2))}}, meshes[1]
+    )
+    assert specs["decoder"]["embedding"] == P("tensor", "fsdp")  # 2 are no 4 slices
+
+
 def test_slices_of_mm1_3b_are_whole_tiles_and_nothing_large_is_replicated():
     """The mesh of the recipe; TPU tiles are 16 x 128 in the last two dimensions."""
     config = read_config(ROOT / "configs" / "mm1_3b.py")
@@ -169,7 +185,9 @@ def filled(shapes: Batch) -> Batch:
     return Batch(*arrays)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 2), (1, 2, 4), (4, 1, 2)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (2, 2, 2), (1, 2, 4), (4, 1, 2), (1, 2, 1, 1, 4)]
+)
 def test_a_batch_reaches_the_devices_unchanged(shape):
     mesh = synthetic.mesh(shape)
     shapes = sharding.batch_shapes(synthetic.config(), 8)
@@ -187,19 +205,33 @@ def test_slots_lie_over_all_axes_and_rows_over_two():
     mesh = synthetic.mesh((2, 2, 2))
     shardings = sharding.batch_shardings(mesh)
     assert shardings.pixels_ZChwc == NamedSharding(
-        mesh, P(("data", "expert"), ("fsdp", "tensor"))
+        mesh, P(("data", "expert"), ("fsdp", "tensor", "context"))
     )
     assert shardings.real_ZC.shard_shape((4, 8)) == (2, 2)
     assert shardings.tokens_ZRT.shard_shape((4, 2, 16)) == (2, 1, 16)
+    shardings = sharding.batch_shardings(synthetic.mesh((1, 2, 1, 1, 4)))
+    assert shardings.real_ZC.shard_shape((4, 8)) == (4, 1)
+    assert shardings.tokens_ZRT.shard_shape((4, 2, 16)) == (4, 1, 4)
 
 
 @pytest.mark.parametrize(
-    "make", [synthetic.config, pytest.param(two_encoders, marks=pytest.mark.slow)]
+    ("make", "shape"),
+    [
+        (synthetic.config, synthetic.EIGHT),
+        (synthetic.config, (2, 2, 1, 1, 2)),
+        pytest.param(two_encoders, synthetic.EIGHT, marks=pytest.mark.slow),
+        pytest.param(synthetic.config, (2, 1, 1, 1, 4), marks=pytest.mark.slow),
+        pytest.param(synthetic.config, (2, 1, 2, 1, 2), marks=pytest.mark.slow),
+    ],
 )
 def test_no_collective_exceeds_a_groups_image_tokens_or_the_largest_parameter(
-    make, capfd
+    make, shape, capfd
 ):
-    """Proportions as in MM1-3B: activations of the batch larger than any weight."""
+    """Proportions as in MM1-3B: activations of the batch larger than any weight.
+
+    Nor does one exceed the keys (or the values) of a layer for a group's rows, which
+    are of a size with its image tokens here.
+    """
     config = make()
     data, model = config.data, config.model
     data.row_tokens, data.rows_per_pool, data.pool_capacity = 64, 4, 16
@@ -208,7 +240,7 @@ def test_no_collective_exceeds_a_groups_image_tokens_or_the_largest_parameter(
     model.second_vit.image_size, model.second_vit.width = 24, 32
     model.decoder.vocab_size = 64
     width = model.decoder.width
-    mesh = synthetic.mesh(synthetic.EIGHT)
+    mesh = synthetic.mesh(shape)
     params = step.abstract_state(vlm.build(model), config, mesh).params
     limit = max(
         data.pool_capacity * model.connector.tokens * width,
@@ -217,16 +249,16 @@ def test_no_collective_exceeds_a_groups_image_tokens_or_the_largest_parameter(
     hidden = data.rows_per_pool * data.row_tokens * width
     patches = data.pool_capacity * config_lib.patches(model.vit) * model.vit.width
     assert min(hidden, patches) > limit  # of a group: such a collective would be seen
-    compiled = synthetic.lower(config, synthetic.EIGHT).compile()
+    compiled = synthetic.lower(config, shape).compile()
     found = synthetic.collectives(compiled.as_text())
     assert found
     assert [each for each in found if each[2] > limit] == []
     assert "Involuntary full rematerialization" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (2, 2, 2, 1), (1, 4, 1, 2)])
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1), (2, 2, 2, 1, 1), (1, 2, 1, 2, 2)])
 def test_off_a_torus_devices_lie_as_jax_itself_lays_them(sizes):
-    types = (AxisType.Auto,) * 4
+    types = (AxisType.Auto,) * len(sizes)
     expected = jax.make_mesh(sizes, sharding.AXES, axis_types=types)
     assert sharding.make_mesh(Mesh(*sizes)) == expected
 

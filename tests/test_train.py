@@ -57,6 +57,7 @@ def test_a_run_leaves_curves_checkpoints_summary_and_report(finished):
         "fsdp": 8,
         "tensor": 1,
         "expert": 1,
+        "context": 1,
     }
     assert resolved["config"]["data"]["pool_capacity"] > 0
     assert resolved["versions"]["jax"] == jax.__version__

@@ -240,6 +240,16 @@ def test_all_broken_rules_are_listed_one_a_line():
     assert len(message.splitlines()) >= 3
 
 
+def test_tokens_of_a_row_on_several_devices_share_no_room_of_experts():
+    config = config_lib.Config(mesh=config_lib.Mesh(data=1, context=2))
+    config.model.decoder.moe = config_lib.Moe(experts=4, capacity_factor=0.0)
+    validation.validate(config)
+    config.model.decoder.moe.capacity_factor = 2.0
+    rule = r"mesh\.context=2: must be 1 with model\.decoder\.moe\.capacity_factor"
+    with pytest.raises(ValueError, match=rule):
+        validation.validate(config)
+
+
 def test_a_mesh_takes_all_remaining_devices():
     config = config_lib.Config(mesh=config_lib.Mesh(data=-1, fsdp=2, tensor=2))
     mesh = validation.resolve_mesh(config, 16)
@@ -266,6 +276,21 @@ def test_the_expert_axis_divides_the_experts():
             config_lib.Mesh(data=16, expert=4),
             64,
             "mesh.data * mesh.expert=64: must divide pool groups of a microbatch=32",
+        ),
+        (
+            config_lib.Mesh(data=1, fsdp=4, context=-1),
+            32,
+            "mesh.fsdp * mesh.tensor * mesh.context=32: must divide data.pool_multiple",
+        ),
+        (
+            config_lib.Mesh(data=1, context=3),
+            3,
+            "2 * mesh.context=6: must divide data.row_tokens",
+        ),
+        (
+            config_lib.Mesh(data=1, context=1024),
+            1024,
+            "mesh.context=1024: must divide model.loss_chunk=512",
         ),
     ],
 )

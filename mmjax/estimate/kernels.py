@@ -96,8 +96,11 @@ def _backward_products(name: str, split: bool) -> int:
 def _share(
     instruction: Instruction, operands: tuple[hlo.Shape, ...], queries: int, keys: int
 ) -> float:
-    """The share of all pairs that a causal kernel computes, by whole blocks."""
-    if queries != keys or queries <= _ENCODER:
+    """The share of all pairs that a causal kernel computes, by whole blocks.
+
+    Fewer queries than keys are a device's part of a row (`mmjax.ops.context`).
+    """
+    if queries > keys or queries == keys <= _ENCODER:
         return 1.0
     grid = next(
         (
@@ -115,7 +118,7 @@ def _share(
         block = max(int(written[1]), int(written[2]))
     else:
         block = queries // grid[1] if grid else _BLOCK
-    share = (1 + min(1.0, block / queries)) / 2
+    share = (1 + min(1.0, block / keys)) / 2
     blocks = keys // block
     if grid and blocks and grid[2] < blocks and grid[1] >= queries // block:
         share = min(share, grid[2] * block / keys)  # a window leaves less

@@ -48,7 +48,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     mesh = sharding.make_mesh(config.mesh, _devices(request))
     on_tpus = bool(request["topology"])
     if on_tpus:  # else the devices only count
-        backends.require(config.model, mesh)
+        backends.require(config.model, config.data.row_tokens, mesh)
     model, capacity = vlm.build(config.model), request["capacity"]
     rows = inventory.describe(model, config, mesh)
     found = {

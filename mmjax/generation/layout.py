@@ -5,6 +5,7 @@ pool group, new tokens.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -47,9 +48,11 @@ def join(
     used = max(int(group.real_ZC.sum(1).max()) for group in there)
     most = max(int(length.max()) for length in lengths)
     rows = bucket(max(g.tokens_ZRT.shape[1] for g in there), mesh["fsdp"])
-    tokens = bucket(most, LEAST, row_tokens)
+    tokens = bucket(most, math.lcm(LEAST, mesh["context"]), row_tokens)
     slots = max(used, least_slots)
-    slots = bucket(slots, mesh["fsdp"] * mesh["tensor"]) if slots else 0
+    slots = (
+        bucket(slots, mesh["fsdp"] * mesh["tensor"] * mesh["context"]) if slots else 0
+    )
     empty = Batch(*(array[:, :0] for array in there[0]))
     parts = [
         batch_lib.padded(

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from mmjax import config, kernel_rules
-from mmjax.ops import quantized
+from mmjax.ops import quantized, splash
 
 # Devices whose 8-bit products are twice as fast as bfloat16 ones, by words of their
 # `device_kind`. Makers' data sheets.
@@ -20,7 +20,8 @@ def platform() -> str:
 
 def decoder(model: config.Model) -> str:
     """Of attention among the tokens of a row."""
-    known = not kernel_rules.of_decoder("triton", model)
+    whole = _parts(jax.sharding.get_abstract_mesh()) == 1
+    known = whole and not kernel_rules.of_decoder("triton", model)
     return _automatic(model.attention, "triton" if known else "blocked", "blocked")
 
 
@@ -63,8 +64,8 @@ def chosen(model: config.Model, mesh: Any) -> dict[str, str]:
         return parts if prefix else {**parts, "model.attention": decoder(model)}
 
 
-def require(model: config.Model, mesh: Any) -> None:
-    """Raises ValueError for a backend that the mesh's devices haven't got.
+def require(model: config.Model, row_tokens: int, mesh: Any) -> None:
+    """Raises ValueError for a backend that can't work on the mesh or its devices.
 
     Of a mesh without devices, which is a plan for other machines, nothing is known.
     Quantized products run anywhere, with the library that makes them.
@@ -82,6 +83,28 @@ def require(model: config.Model, mesh: Any) -> None:
                 f"{field}={backend!r}: is a kernel of {wanted.upper()}s, the mesh's "
                 f"devices are of platform {found!r}; 'auto' takes what they have"
             )
+    of_rows = chosen(model, mesh).get("model.attention", "")
+    _require_parts(of_rows, row_tokens, _parts(mesh))
+
+
+def _require_parts(backend: str, row_tokens: int, parts: int) -> None:
+    """Raises ValueError where a kernel can't work on its part of rows."""
+    whole = 2 * splash.LANES * parts  # each device's two pieces fill registers
+    if parts > 1 and backend == "splash" and row_tokens % whole:
+        raise ValueError(
+            f"data.row_tokens={row_tokens}: must be a multiple of {whole} for "
+            f"model.attention='splash' with mesh.context={parts}"
+        )
+    if parts > 1 and backend == "triton":
+        raise ValueError(
+            f"model.attention='triton': knows whole rows alone, not mesh.context="
+            f"{parts}; 'auto' takes what can"
+        )
+
+
+def _parts(mesh: Any) -> int:
+    """The devices that a row lies over."""
+    return dict(mesh.shape).get("context", 1)
 
 
 def told(model: config.Model, mesh: Any) -> str:

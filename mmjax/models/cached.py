@@ -26,6 +26,7 @@ from mmjax.ops.attention import Range
 from mmjax.ops.recall import Kept, Part, Rule
 
 KEPT = (layers.GROUPS, "fsdp", "tensor", None, None)  # how what is kept lies
+ROWS = (layers.GROUPS, "fsdp", None)  # and rows: whole, also on a mesh of `context`
 
 
 class Prompts(NamedTuple):
@@ -62,6 +63,7 @@ def read(
     """
     arrays: Any = jax.tree.map(jnp.asarray, batch)
     x_ZRTD, seen = _enter(model, weights, arrays)
+    x_ZRTD = layers.pin(x_ZRTD, *ROWS, None)
     end_ZR1 = jnp.maximum(lengths_ZR - 1, 0)[..., None]
 
     def at_end(x_ZRT: Array) -> Array:
@@ -246,7 +248,7 @@ def _after(
         Attends(row(layer), _of_images(prompts, layer))
         for layer in range(model.decoder.layers)
     ]
-    x_ZRTD = layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None)
+    x_ZRTD = layers.pin(x_ZRTD, *ROWS, None)
     rows = x_ZRTD, segments_ZRT, positions_ZRT
     return _through(model, weights, *rows, seen, attends)
 

@@ -78,6 +78,7 @@ class CrossAttention(nn.Module):
             gain=1.0,
             head_norm=self.norm if decoder.qk_norm else None,
             quantization=decoder.quantization,
+            tokens_over="context",
             name="attention",
         )
 
@@ -89,10 +90,11 @@ def look(
     cross = model.decoder.cross_attention
     _, slots, tokens, width = images_ZCQD.shape
     most = min(cross.row_images or slots, slots, batch.images_ZRT.shape[-1])
-    found = sight.sight(
-        jnp.asarray(batch.images_ZRT), jnp.asarray(batch.segments_ZRT), most,
-        cross.images,
-    )  # fmt: skip
+    images_ZRT, segments_ZRT = (  # whole: what a token sees hangs on those before it
+        layers.pin(jnp.asarray(x_ZRT), layers.GROUPS, "fsdp", None)
+        for x_ZRT in (batch.images_ZRT, batch.segments_ZRT)
+    )
+    found = sight.sight(images_ZRT, segments_ZRT, most, cross.images)
     source = sight.of_rows(images_ZCQD, found.slots_ZRU)
     source = layers.pin(source, layers.GROUPS, "fsdp", None, None, None)
     source = source.reshape(*source.shape[:2], most * tokens, width)

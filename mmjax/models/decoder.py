@@ -123,6 +123,7 @@ class Block(nn.Module):
             softcap=decoder.attention_softcap,
             blocks=splash.Blocks(**vars(self.model.splash)),
             quantization=decoder.quantization,
+            tokens_over="context",
             name="attention",
         )
 

@@ -18,7 +18,16 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from mmjax.models import backends
-from mmjax.ops import attention, kernels, pointwise, quantized, recall, rope, splash
+from mmjax.ops import (
+    attention,
+    context,
+    kernels,
+    pointwise,
+    quantized,
+    recall,
+    rope,
+    splash,
+)
 
 _policies = jax.checkpoint_policies
 
@@ -46,6 +55,7 @@ REMATS: dict[str, Callable | None] = {
 }
 
 GROUPS = ("data", "expert")  # the mesh axes that pool groups lie over
+SLOTS = ("fsdp", "tensor", "context")  # and those that images of a group lie over
 
 
 def fan_in(inputs: int, gain: float = 1.0) -> Callable:
@@ -114,6 +124,12 @@ def features_last(x: Array) -> Array:
         return x
     constrained: Any = layout.with_layout_constraint
     return constrained(x, layout.Layout(tuple(range(x.ndim))))
+
+
+def shards(axis: str, size: int) -> int:
+    """The parts that a dimension of this size is cut in along a mesh axis."""
+    devices = dict(jax.sharding.get_abstract_mesh().shape).get(axis, 1)
+    return devices if size % devices == 0 else 1
 
 
 def on_one_device() -> bool:
@@ -234,10 +250,11 @@ class Attention(nn.Module):
     scale: float = 0.0
     softcap: float = 0.0
     blocks: splash.Blocks = splash.DEFAULT
-    # Mesh axes that rows and heads lie over, where each device runs a kernel by itself.
+    # Mesh axes that rows, heads and tokens lie over, where each device attends alone.
     rows_over: str | tuple[str, ...] = "fsdp"
     heads_over: str | None = "tensor"
     quantization: str = "none"  # of the four linear layers
+    tokens_over: str | None = None
 
     @nn.compact
     def __call__(
@@ -293,18 +310,33 @@ class Attention(nn.Module):
             block=self.block, window=self.window, scale=scale, softcap=self.softcap,
             blocks=self.blocks,
         )  # fmt: skip
-        alone = self.backend in kernels.KERNELS and prefix_ZR is None and keys is None
-        if not alone or jax.sharding.get_abstract_mesh().empty:
+        kernel = self.backend in kernels.KERNELS and prefix_ZR is None and keys is None
+        over = self._over(q.shape[2])
+        if jax.sharding.get_abstract_mesh().empty or not (kernel or over):
             return of_rows(q, k, v, segments, prefix_ZR, keys)
-        # The partitioner can't look into a kernel: each device runs its own.
-        rows = fitting(q.shape, GROUPS, self.rows_over, None, self.heads_over, None)
-        on_each = jax.shard_map(
-            lambda q, k, v, segments: of_rows(q, k, v, segments, None, None),
-            in_specs=(rows, rows, rows, PartitionSpec(*rows[:2])),
-            out_specs=rows,
+        # The partitioner can't look into a kernel, nor deal a row's tokens: each device
+        # attends by itself.
+        queries = fitting(q.shape, GROUPS, self.rows_over, over, self.heads_over, None)
+        sources, alone = queries, of_rows
+        if over and keys is None:
+            alone = functools.partial(context.attend, of_rows, over)
+        elif over:
+            sources = PartitionSpec(*queries[:2], None, *queries[3:])
+        of_tokens = PartitionSpec(*queries[:3])
+        attend = jax.shard_map(
+            lambda q, k, v, segments, keys: alone(q, k, v, segments, None, keys),
+            in_specs=(queries, sources, sources, of_tokens, of_tokens),
+            out_specs=queries,
             check_vma=False,
         )
-        return on_each(q, k, v, segments)
+        return attend(q, k, v, segments, keys)
+
+    def _over(self, tokens: int) -> str | None:
+        """The mesh axis over which rows of so many tokens lie, two pieces a device."""
+        axis = self.tokens_over
+        if axis is None or tokens % 2 or shards(axis, tokens // 2) == 1:
+            return None
+        return axis
 
 
 class Mlp(nn.Module):

@@ -4,8 +4,8 @@ Experts lie over the mesh axis `expert`, and each device has some of them for th
 groups of its `data` slice. Tokens come to the experts, never the reverse: within a
 capacity by an all-to-all of the buffers; dropless, where no buffer of a fixed size is
 enough, every device of an `expert` axis sees the tokens of all and adds its experts'
-part. An expert's own matrices are slices over `fsdp` (gathered where they are used) and
-`tensor`, as those of other layers.
+part. An expert's own matrices are slices over `fsdp` and `context` (gathered where they
+are used) and `tensor`, as those of other layers.
 """
 
 import functools
@@ -23,8 +23,6 @@ from mmjax.models import layers
 from mmjax.ops import experts, moe, pointwise
 from mmjax.ops.experts import Kernels
 from mmjax.ops.moe import RouterSums, Routes
-
-ROWS = P(layers.GROUPS, "fsdp")
 
 
 class Kernel(nn.Module):
@@ -79,30 +77,34 @@ def _spread(
     path = _within_capacity if decoder.moe.capacity_factor else _dropless
     if layers.on_one_device():
         return path(decoder, False, x, routes, real_ZRT, kernels)
-    wide: Any = layers.fitting(kernels.gate_XDF.shape, "expert", "fsdp", "tensor")
+    rows: Any = layers.fitting(x.shape[:3], layers.GROUPS, "fsdp", "context")
+    over = ("fsdp", "context") if rows[2] else ("fsdp",)  # tokens differ along these
+    shape = kernels.gate_XDF.shape
+    wide: Any = layers.fitting(shape, "expert", over, "tensor")
     down: Any = P(wide[0], wide[2], wide[1])
     specs = kernels._replace(gate_XDF=wide, up_XDF=wide, down_XFD=down)
 
     def on_each(x, routes, real_ZRT, kernels):
         if wide[1] is not None:
-            kernels = jax.tree.map(_gathered, kernels, specs)
-        kernels = _varying(kernels, "data", *(["fsdp"] if wide[1] is None else []))
+            gather = functools.partial(_gathered, axes=over)
+            kernels = jax.tree.map(gather, kernels, specs)
+        kernels = _varying(kernels, "data", *(over if wide[1] is None else ()))
         if wide[2] is not None:
             x = _varying(x, "tensor")
         y, dropped = path(decoder, True, x, routes, real_ZRT, kernels)
         if wide[2] is not None:  # each device had a part of the hidden units
             y = jax.lax.psum(y, "tensor")
-        return y, jax.lax.psum(dropped, (*layers.GROUPS, "fsdp"))
+        return y, jax.lax.psum(dropped, (*layers.GROUPS, *over))
 
     spread: Any = jax.shard_map(
-        on_each, in_specs=(ROWS, ROWS, ROWS, specs), out_specs=(ROWS, P())
+        on_each, in_specs=(rows, rows, rows, specs), out_specs=(rows, P())
     )
     return spread(x, routes, real_ZRT, kernels)
 
 
-def _gathered(kernel: Array, spec: P) -> Array:
-    """The whole of a kernel's slices over `fsdp`."""
-    return jax.lax.all_gather(kernel, "fsdp", axis=spec.index("fsdp"), tiled=True)
+def _gathered(kernel: Array, spec: P, axes: tuple[str, ...]) -> Array:
+    """The whole of a kernel's slices over these mesh axes."""
+    return jax.lax.all_gather(kernel, axes, axis=list(spec).index(axes), tiled=True)
 
 
 def _varying(tree: Any, *axes: str) -> Any:

@@ -66,7 +66,7 @@ class Towers(nn.Module):
         rows = arrays.segments_ZRT, arrays.positions_ZRT, arrays.images_ZRT
         language = decoder.Decoder(model, name="decoder")
         x_ZRTD = language.embed(arrays.tokens_ZRT)
-        x_ZRTD = layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None)
+        x_ZRTD = layers.pin(x_ZRTD, layers.GROUPS, "fsdp", "context", None)
         hidden_ZRTD, _ = language(x_ZRTD, *pairs.texts(*rows))
         texts_ZCD = _at(hidden_ZRTD, found)
         heads = Heads(model, name="contrast")
@@ -90,4 +90,4 @@ def _at(hidden_ZRTD: Array, found: pairs.Pairs) -> Float[Array, "Z C D"]:
     texts_ZCD = jax.vmap(lambda h, row, last: h[row, last])(
         hidden_ZRTD, row_ZC, last_ZC
     )
-    return layers.pin(texts_ZCD, layers.GROUPS, ("fsdp", "tensor"), None)
+    return layers.pin(texts_ZCD, layers.GROUPS, layers.SLOTS, None)

@@ -10,7 +10,6 @@ from mmjax import config
 from mmjax.models import backends, layers
 from mmjax.ops import positions, splash, triton
 
-SLOTS = ("fsdp", "tensor")  # the mesh axes that images of a group lie over
 # What patches are padded to a multiple of, for kernels that want whole blocks.
 MULTIPLES = {"splash": splash.LANES, "triton": triton.BLOCK}
 NORMS = {"layer": layers.LayerNorm, "rms": layers.RMSNorm}
@@ -70,7 +69,7 @@ class Block(nn.Module):
             backend=self.backend,
             block=0,
             gain=gain,
-            rows_over=SLOTS,
+            rows_over=layers.SLOTS,
             heads_over=None,
             quantization=vit.quantization,
             name="attention",
@@ -141,7 +140,7 @@ class ViT(nn.Module):
             x = jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, 0)))
             segments_ZCT = jnp.broadcast_to(real.astype(jnp.int32), x.shape[:3])
         # Every device encodes its own slots: weights come to images, never the reverse.
-        x = layers.pin(x, layers.GROUPS, SLOTS, None, None)
+        x = layers.pin(x, layers.GROUPS, layers.SLOTS, None, None)
         blocks = layers.stack(Block, config.encoder_layers(vit), vit.remat, arguments=2)
         causal = prefix_ZC is not None
         layer = blocks(vit, self.dtype, backend, causal, name="blocks")

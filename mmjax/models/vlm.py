@@ -74,8 +74,7 @@ def enter(
     connector = kind(model, name="connector")
     images_ZCQD = connector(features_ZCPE, *texts)
     # Every device encodes its own slots; then the group's rows get all of them.
-    slots = (layers.GROUPS, ("fsdp", "tensor"))
-    images_ZCQD = layers.pin(images_ZCQD, *slots, None, None)
+    images_ZCQD = layers.pin(images_ZCQD, layers.GROUPS, layers.SLOTS, None, None)
     images_ZCQD = layers.pin(images_ZCQD, layers.GROUPS, None, None, None)
     seen = None
     if model.decoder.cross_attention.every:
@@ -84,7 +83,7 @@ def enter(
         newline_D = connector.newline_D if model.preprocessing.newline else None
         with jax.named_scope(scopes.SPLICE):
             x_ZRTD = splice.splice(x_ZRTD, images_ZCQD, batch.images_ZRT, newline_D)
-    return layers.pin(x_ZRTD, layers.GROUPS, "fsdp", None, None), seen
+    return layers.pin(x_ZRTD, layers.GROUPS, "fsdp", "context", None), seen
 
 
 # What a model consists of, by what it learns.

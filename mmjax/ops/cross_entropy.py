@@ -24,8 +24,12 @@ def chunked(
     targets_ZRT: Int[Array, "Z R T"],
     chunk: int,
     softcap: float = 0.0,
+    parts: int = 1,
 ) -> TokenLoss:
     """Loss of every position, `chunk` tokens of each row at a time.
+
+    Of rows that lie in equal `parts` on as many devices, each gives an equal share of a
+    chunk.
 
     With `softcap`, logits become softcap * tanh(logit / softcap) (Gemma 2).
     Logits and everything made of them are float32; the backward pass computes them
@@ -34,29 +38,40 @@ def chunked(
     """
     tokens = targets_ZRT.shape[-1]
     chunk = min(chunk, tokens)
-    if tokens % chunk:
-        raise ValueError(f"chunk={chunk}: must divide the {tokens} tokens of a row")
-    return _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, chunk, softcap)
+    if tokens % chunk or chunk % parts:
+        raise ValueError(
+            f"chunk={chunk}: must divide the {tokens} tokens of a row, and be divided "
+            f"by its {parts} parts"
+        )
+    cut = Cut(parts, tokens // chunk)
+    return _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, cut, softcap)
+
+
+class Cut(NamedTuple):
+    """How the tokens of a row are cut."""
+
+    parts: int
+    chunks: int
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, chunk, softcap) -> TokenLoss:
-    return _forward(hidden_ZRTD, unembed_DV, targets_ZRT, chunk, softcap)[0]
+def _chunked(hidden_ZRTD, unembed_DV, targets_ZRT, cut: Cut, softcap) -> TokenLoss:
+    return _forward(hidden_ZRTD, unembed_DV, targets_ZRT, cut, softcap)[0]
 
 
-def _forward(hidden_ZRTD, unembed_DV, targets_ZRT, chunk, softcap):
+def _forward(hidden_ZRTD, unembed_DV, targets_ZRT, cut, softcap):
     table_DV = unembed_DV.astype(hidden_ZRTD.dtype)
 
     def body(_, part):
         return None, _token_loss(_logits(part[0], table_DV, softcap), part[1])
 
-    parts = _split(hidden_ZRTD, chunk), _split(targets_ZRT, chunk)
+    parts = _split(hidden_ZRTD, cut), _split(targets_ZRT, cut)
     _, losses = jax.lax.scan(body, None, parts)
-    loss = jax.tree.map(_join, losses)
+    loss = jax.tree.map(lambda chunks: _join(chunks, cut), losses)
     return loss, (hidden_ZRTD, unembed_DV, targets_ZRT, loss.log_z_ZRT)
 
 
-def _backward(chunk, softcap, residuals, d_loss: TokenLoss):
+def _backward(cut, softcap, residuals, d_loss: TokenLoss):
     hidden_ZRTD, unembed_DV, targets_ZRT, log_z_ZRT = residuals
     table_DV = unembed_DV.astype(hidden_ZRTD.dtype)
 
@@ -73,10 +88,10 @@ def _backward(chunk, softcap, residuals, d_loss: TokenLoss):
         return d_unembed_DV + d_part_DV, d_hidden
 
     wholes = hidden_ZRTD, targets_ZRT, log_z_ZRT, d_loss.nll_ZRT, d_loss.log_z_ZRT
-    parts = tuple(_split(whole, chunk) for whole in wholes)
+    parts = tuple(_split(whole, cut) for whole in wholes)
     zeros_DV = jnp.zeros(unembed_DV.shape, jnp.float32)
     d_unembed_DV, d_hiddens = jax.lax.scan(body, zeros_DV, parts)
-    return _join(d_hiddens), d_unembed_DV.astype(unembed_DV.dtype), None
+    return _join(d_hiddens, cut), d_unembed_DV.astype(unembed_DV.dtype), None
 
 
 _chunked.defvjp(_forward, _backward)
@@ -84,16 +99,18 @@ _chunked.defvjp(_forward, _backward)
 _float32 = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
-def _split(whole, chunk: int):
-    """[Z, R, T, ...] to [T / chunk, Z, R, chunk, ...]."""
-    parts = whole.reshape(*whole.shape[:2], -1, chunk, *whole.shape[3:])
-    return jnp.moveaxis(parts, 2, 0)
+def _split(whole, cut: Cut):
+    """[Z, R, T, ...] to [chunks, Z, R, T / chunks, ...]."""
+    rows, rest = whole.shape[:2], whole.shape[3:]
+    pieces = whole.reshape(*rows, *cut, -1, *rest)
+    return jnp.moveaxis(pieces, 3, 0).reshape(cut.chunks, *rows, -1, *rest)
 
 
-def _join(parts):
+def _join(chunks, cut: Cut):
     """What `_split` split."""
-    whole = jnp.moveaxis(parts, 0, 2)
-    return whole.reshape(*whole.shape[:2], -1, *whole.shape[4:])
+    rows, rest = chunks.shape[1:3], chunks.shape[4:]
+    pieces = chunks.reshape(cut.chunks, *rows, cut.parts, -1, *rest)
+    return jnp.moveaxis(pieces, 0, 3).reshape(*rows, -1, *rest)
 
 
 def _logits(hidden_ZRTD, table_DV, softcap: float) -> Float[Array, "Z R T V"]:

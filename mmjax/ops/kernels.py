@@ -20,8 +20,9 @@ def _splash(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
     _refuse("splash", {"prefixes": own.prefix_B, "ranges of keys": own.keys})
     mask = splash.Mask(rule.causal, rule.window, rule.softcap)
     out_BTNH = splash.attend(
-        _merged(q_BTKGH), k_BSKH, v_BSKH, own.segments_BT, mask, rule.scale, rule.blocks
-    )
+        _merged(q_BTKGH), k_BSKH, v_BSKH, own.segments_BT, mask, rule.scale,
+        rule.blocks, own.segments_BS, own.part, rule.parts,
+    )  # fmt: skip
     return out_BTNH.reshape(q_BTKGH.shape)
 
 
@@ -76,6 +77,7 @@ def _beyond_gpus(own: Any, rule: Any) -> dict[str, Any]:
         "ranges of keys": own.keys,
         "windows": rule.window or None,
         "soft caps": rule.softcap or None,
+        "parts of rows": own.part,
     }
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.ops import pointwise
-from mmjax.ops.attention import MASKED
+from mmjax.ops.visibility import MASKED
 
 
 class Rule(NamedTuple):

@@ -44,19 +44,28 @@ def attend(
     mask: Mask,
     scale: float,
     blocks: Blocks,
+    segments_BS: Int[Array, "B S"] | None = None,
+    part: Int[Array, ""] | None = None,
+    parts: int = 1,
     interpret: bool = False,
 ) -> Float[Array, "B T N H"]:
     """`mmjax.ops.attention.attend` of positions among themselves, on one device.
 
     Rows that are no multiple of LANES are padded here, which costs copies: callers
-    whose rows are longer than they need to be save those. `interpret` runs the kernel
-    without a TPU, slowly.
+    whose rows are longer than they need to be save those. With a `part` of `parts`
+    (`visibility.Spread`) those must be a multiple of 2 * LANES. `interpret` runs the
+    kernel without a TPU, slowly.
     """
     tokens, _, size = q_BTNH.shape[1:]
-    if k_BSKH.shape[1] != tokens:
+    if k_BSKH.shape[1] != tokens * parts:
         raise ValueError(
             f"{k_BSKH.shape[1]} keys for {tokens} queries: the splash backend is of "
             "positions among themselves"
+        )
+    if parts > 1 and tokens % (2 * LANES):
+        raise ValueError(
+            f"{tokens} of a row's tokens: must be a multiple of {2 * LANES} for the "
+            "splash backend"
         )
     more = -tokens % LANES
     if more and segments_BT is None:
@@ -65,46 +74,60 @@ def attend(
         segments_BT = jnp.pad(
             segments_BT, ((0, 0), (0, more)), constant_values=_PADDING
         )
+        segments_BS = segments_BT if part is None else segments_BS
     widths = ((0, 0), (0, more), (0, 0), (0, -size % SUBLANES))
     q, k, v = (
         jnp.pad(x, widths).swapaxes(1, 2) for x in (q_BTNH * scale, k_BSKH, v_BSKH)
     )
-    kernel = _kernel(q.shape[1:], mask, blocks, interpret)
-    out_BNTH = jax.vmap(functools.partial(_attend_row, kernel))(q, k, v, segments_BT)
+    shape = q.shape[1], k.shape[2], q.shape[3]
+    kernel = _kernel(shape, mask, blocks, parts, interpret)
+    if part is not None:
+        kernel = _of_part(kernel, part, parts)
+    of_row = functools.partial(_attend_row, kernel)
+    out_BNTH = jax.vmap(of_row)(q, k, v, segments_BT, segments_BS)
     return out_BNTH.swapaxes(1, 2)[:, :tokens, :, :size]
 
 
-def _of_row(kernel, q_NTH, k_KTH, v_KTH, segments_T) -> Float[Array, "N T H"]:
+def _of_row(
+    kernel, q_NTH, k_KSH, v_KSH, segments_T, segments_S
+) -> Float[Array, "N T H"]:
     segments = None
     if segments_T is not None:
-        segments = _library()[0].SegmentIds(segments_T, segments_T)
-    return kernel(q_NTH, k_KTH, v_KTH, segment_ids=segments)
+        segments = _library()[0].SegmentIds(segments_T, segments_S)
+    return kernel(q_NTH, k_KSH, v_KSH, segment_ids=segments)
 
 
-def _of_row_forward(kernel, q_NTH, k_KTH, v_KTH, segments_T):
-    def attended(q_NTH, k_KTH, v_KTH):
-        return _of_row(kernel, q_NTH, k_KTH, v_KTH, segments_T)
+def _of_row_forward(kernel, q_NTH, k_KSH, v_KSH, segments_T, segments_S):
+    def attended(q_NTH, k_KSH, v_KSH):
+        return _of_row(kernel, q_NTH, k_KSH, v_KSH, segments_T, segments_S)
 
-    return jax.vjp(attended, q_NTH, k_KTH, v_KTH)
+    return jax.vjp(attended, q_NTH, k_KSH, v_KSH)
 
 
-def _of_row_backward(kernel, pull, d_out_NTH):
+def _of_row_backward(pull, d_out_NTH):
     # Each block of keys leaves its part of the queries' gradients, and these are added.
-    del kernel
-    return *additions.of(pull)(d_out_NTH), None
+    return None, *additions.of(pull)(d_out_NTH), None, None
 
 
-_attend_row = jax.custom_vjp(_of_row, nondiff_argnums=(0,))
+_attend_row = jax.custom_vjp(_of_row)
 _attend_row.defvjp(_of_row_forward, _of_row_backward)
 
 
 @functools.lru_cache(maxsize=32)
 def _kernel(
-    shape: tuple[int, int, int], mask: Mask, blocks: Blocks, interpret: bool
+    shape: tuple[int, int, int],
+    mask: Mask,
+    blocks: Blocks,
+    parts: int,
+    interpret: bool,
 ) -> Any:
-    """The kernel of queries [N, T, H]; its tables of blocks are numpy arrays."""
+    """The kernel of whole rows [N, S, H]; its tables of blocks are numpy arrays.
+
+    Queries of several parts stand in it one part after the other.
+    """
     (heads, tokens, size), (kernels, masks) = shape, _library()
-    queries, keys = _fit(blocks.queries, tokens), _fit(blocks.keys, tokens)
+    piece = tokens if parts == 1 else tokens // (2 * parts)
+    queries, keys = _fit(blocks.queries, piece), _fit(blocks.keys, tokens)
     at_once = _fit(blocks.keys_at_once, keys)
     # Heads of 80 numbers would leave lanes empty, in q, k, v and in the products that
     # make them; with tokens side by side there is no gap.
@@ -122,14 +145,14 @@ def _kernel(
         k_layout=layout,
         v_layout=layout,
     )
-    hidden = masks.MultiHeadMask([_mask(masks, tokens, mask) for _ in range(heads)])
+    hidden = masks.MultiHeadMask([_mask(masks, tokens, mask, parts)] * heads)
     # Not within the caller's traces, of scans and of gradients, which would hold these.
     with jax.core.eval_context():
         kernel = kernels.make_splash_mha(
             hidden,
             block_sizes=sizes,
             head_shards=1,
-            q_seq_shards=1,
+            q_seq_shards=parts,
             attn_logits_soft_cap=mask.softcap or None,
             residual_checkpoint_name=RESIDUALS,
             interpret=interpret,
@@ -143,13 +166,33 @@ def _fit(block: int, tokens: int) -> int:
     return next(LANES * n for n in tiles if tokens % (LANES * n) == 0)
 
 
-def _mask(masks: Any, tokens: int, mask: Mask) -> Any:
+def _of_part(kernel: Any, part: Int[Array, ""], parts: int) -> Any:
+    """The kernel with the tables of one part of its queries."""
+
+    def cut(table: np.ndarray) -> Array:
+        # [heads, blocks of queries, blocks of keys], or [T]
+        axis = 1 if table.ndim == 3 else 0
+        size = table.shape[axis] // parts
+        return jax.lax.dynamic_slice_in_dim(table, part * size, size, axis)
+
+    return jax.tree.map(cut, kernel)
+
+
+def _mask(masks: Any, tokens: int, mask: Mask, parts: int) -> Any:
     shape = (tokens, tokens)
     if mask.window:
-        return masks.LocalMask(
+        made = masks.LocalMask(
             shape, (mask.window - 1, 0 if mask.causal else None), offset=0
         )
-    return masks.CausalMask(shape) if mask.causal else masks.FullMask(shape)
+    elif mask.causal:
+        made = masks.CausalMask(shape)
+    else:
+        return masks.FullMask(shape)
+    if parts > 1:  # where queries stand in the row
+        places = np.arange(tokens, dtype=np.int32).reshape(2 * parts, -1)
+        order = [(part, 2 * parts - 1 - part) for part in range(parts)]
+        made.q_sequence = places[order].reshape(-1)
+    return made
 
 
 def _library() -> tuple[Any, Any]:

@@ -80,7 +80,7 @@ def test_a_named_decoder_has_its_published_size(name):
 def test_a_named_decoder_is_valid_and_laid_out_by_one_rule_a_parameter(name):
     model = config.Model(decoder=getattr(decoders, name)())
     validation.validate(config.Config(model=model))
-    mesh = AbstractMesh((2, 2, 2, 1), sharding.AXES, (AxisType.Auto,) * 4)
+    mesh = AbstractMesh((2, 2, 2, 1, 1), sharding.AXES, (AxisType.Auto,) * 5)
     specs = sharding.param_specs(shapes(name), mesh)  # refuses what doesn't match one
     kernels = [path for path in specs if path.endswith("kernel")]
     assert kernels

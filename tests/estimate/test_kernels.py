@@ -36,6 +36,18 @@ def test_a_causal_kernel_computes_whole_blocks_up_to_the_diagonal():
     assert got.is_forward
 
 
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_part_of_a_row_computes_an_equal_share_of_it(parts):
+    tokens, block = 4096, 512
+    whole = kernels.attention(call("fwd", qkv(tokens), blocks(block)), split=False)
+    keys = qkv(tokens)[:2]
+    operands = [*qkv(tokens // parts)[:1], *keys]
+    part = kernels.attention(call("fwd", operands, blocks(block)), split=False)
+    assert whole is not None
+    assert part is not None
+    assert part.flops * parts == whole.flops
+
+
 def test_short_square_attention_is_an_images_and_sees_all():
     got = kernels.attention(call("fwd", qkv(768), blocks(256)), split=False)
     assert got is not None

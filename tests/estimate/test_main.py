@@ -95,7 +95,8 @@ def test_gpus_have_memory_and_flops_and_no_time(capsys, tmp_path):
     arguments = [*SMALL, "--topology=h100:8", "--json", f"--keep={tmp_path}"]
     program.main(["estimate", *arguments])
     found = json.loads(capsys.readouterr().out)
-    assert found["mesh"] == {"data": 2, "fsdp": 4, "tensor": 1, "expert": 1}
+    sizes = {"data": 2, "fsdp": 4, "tensor": 1, "expert": 1, "context": 1}
+    assert found["mesh"] == sizes
     held = found["held_bytes_per_chip"]
     # Two float32 moments of each parameter, which all are trained, and counters.
     assert held["moments"] == pytest.approx(2 * held["parameters"], rel=1e-3)
@@ -154,6 +155,43 @@ def test_a_run_on_a_tpu_that_isnt_there_is_predicted_from_end_to_end(capsys, tmp
             assert any(name.startswith(kernel) for name in there), (part, kernel)
     program.main(["estimate", *arguments])  # compiled already
     assert "predicted: " in capsys.readouterr().out
+
+
+@pytest.mark.extra
+@pytest.mark.slow
+def test_rows_over_devices_are_compiled_with_a_kernel_for_their_part(capsys, tmp_path):
+    if importlib.util.find_spec(compiling.NEEDED) is None:
+        pytest.skip("needs libtpu")
+    rows = [
+        "--config.data.row_tokens=1024",
+        "--config.data.rows_per_batch=8",
+        "--config.data.rows_per_pool=4",
+        "--config.mesh.fsdp=2",
+        "--config.mesh.context=2",
+        "--config.model.vit.layers=1",
+        "--config.model.decoder.layers=1",
+    ]
+    where = ["--topology=v5p:2x2x1", f"--keep={tmp_path}", "--json"]
+    program.main(["estimate", *SMALL, *rows, *where])
+    found = json.loads(capsys.readouterr().out)
+    assert found["attention"].endswith("model.attention=splash")
+    (program_text,) = tmp_path.glob(f"*{compiling.PROGRAM}.txt")
+    module = hlo.parse(program_text.read_text().splitlines())
+    gathered, forward = set(), set()
+    for computation in module.computations.values():
+        for each in computation.instructions:
+            scope = hlo.scope(each)
+            if "/decoder/" not in scope or "attention._attend" not in scope:
+                continue
+            if each.opcode.startswith("all-gather"):
+                gathered.update(shape.dims for shape in each.shapes)
+            if kernels.is_kernel(each):
+                kernel = kernels.attention(each, split=False)
+                assert kernel is not None
+                forward.add(kernel.is_forward)
+    assert gathered <= {(2, 2, 1024, 6, 128), (2, 2, 1024)}  # keys, values; segments
+    assert (2, 2, 1024, 6, 128) in gathered
+    assert forward == {True, False}
 
 
 @pytest.mark.extra

@@ -37,7 +37,8 @@ def test_json_has_the_figures_that_programs_read(found):
     passes = read["components"].values()
     total = sum(seconds for each in passes for seconds in each.values())
     assert total == pytest.approx(found.seconds)
-    assert read["mesh"] == {"data": 4, "fsdp": 16, "tensor": 1, "expert": 1}
+    sizes = {"data": 4, "fsdp": 16, "tensor": 1, "expert": 1, "context": 1}
+    assert read["mesh"] == sizes
     assert read["predicted_error"] == 0.05
 
 

@@ -5,8 +5,8 @@ import numpy as np
 
 from mmjax.generation import layout
 
-ONE = {"data": 1, "fsdp": 1, "tensor": 1, "expert": 1}
-EIGHT = {"data": 2, "fsdp": 2, "tensor": 2, "expert": 1}
+ONE = {"data": 1, "fsdp": 1, "tensor": 1, "expert": 1, "context": 1}
+EIGHT = {"data": 2, "fsdp": 2, "tensor": 2, "expert": 1, "context": 1}
 
 
 def group(words: list[int], slots: int, room: int = 40):

@@ -218,23 +218,39 @@ def test_an_empty_row_is_left_alone_and_changes_nothing():
 
 
 MESH_DEFAULT = ("gemma3",)
+EXPERTLY = [name for name in DECODERS if "moe" in DECODERS[name]]
 
 
-@pytest.mark.parametrize("name", slow_unless(DECODERS, MESH_DEFAULT))
-def test_a_mesh_of_8_devices_says_what_one_device_says(name):
+def mesh_of(name: str) -> config.Mesh:
+    return config.Mesh(1, 2, 2, 2) if name in EXPERTLY else config.Mesh(2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *(
+            (name, mesh_of(name))
+            if name in MESH_DEFAULT
+            else pytest.param(name, mesh_of(name), marks=pytest.mark.slow)
+            for name in DECODERS
+        ),
+        # Rows are whole here on all devices of the axis.
+        pytest.param("crossed", config.Mesh(2, 2, 1, 1, 2), marks=pytest.mark.slow),
+        pytest.param("experts", config.Mesh(1, 2, 1, 2, 2), marks=pytest.mark.slow),
+    ],
+)
+def test_a_mesh_of_8_devices_says_what_one_device_says(name, shape):
     model, params, _, _ = made(name)
     batch, lengths = rows_of(model)
     alone = said(name, batch, lengths, asked(4, NEW, **HOW))
-    shape = (
-        config.Mesh(1, 2, 2, 2) if model.decoder.moe.experts else config.Mesh(2, 2, 2)
-    )
     mesh = sharding.make_mesh(shape)
     functions = speaker.make(model, mesh)
     placed = jax.device_put(params, sharding.state_shardings(params, mesh))
     weights = functions.prepare(placed)
-    wide = jax.device_put(
-        batch_lib.padded(batch, 2, 4, 4), sharding.batch_shardings(mesh)
-    )
+    wide = batch_lib.padded(batch, 2, 4, 4)
+    tokens = wide.tokens_ZRT.shape[2]
+    wide = batch_lib.cut(wide, tokens + tokens % shape.context)
+    wide = jax.device_put(wide, sharding.batch_shardings(mesh))
     ask = jax.tree.map(lambda x: np.concatenate([x, x * 0]), asked(4, NEW, **HOW))
     lengths_ZR = np.array([lengths, [0] * 4], np.int32)
     found = speaker.speak(functions, weights, wide, lengths_ZR, ask, 8)

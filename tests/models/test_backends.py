@@ -11,15 +11,16 @@ import synthetic
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from mmjax import config, sharding
-from mmjax.models import backends, layers, vit
+from mmjax.models import backends, layers
 from mmjax.ops import splash, triton
 
 
-def planned(platform: str, kind: str = "any") -> AbstractMesh:
-    """A mesh of two devices that needn't exist."""
+def planned(platform: str, kind: str = "any", context: int = 1) -> AbstractMesh:
+    """A mesh of two devices (or more) that needn't exist."""
     device = AbstractDevice(device_kind=kind, num_cores=None, platform=platform)
     types = (AxisType.Auto,) * len(sharding.AXES)
-    return AbstractMesh((2, 1, 1, 1), sharding.AXES, types, abstract_device=device)
+    sizes = (2, 1, 1, 1, context)
+    return AbstractMesh(sizes, sharding.AXES, types, abstract_device=device)
 
 
 def test_auto_takes_the_kernel_where_the_mesh_is_of_tpus():
@@ -78,10 +79,10 @@ def test_a_kernel_that_the_devices_lack_is_refused_in_one_line(
     part.attention = kernel
     line = rf"^model\.{field}='{kernel}': is a kernel of {theirs.upper()}s.*'{found}'.*"
     with pytest.raises(ValueError, match=line) as error:
-        backends.require(model, planned(found))
+        backends.require(model, 4096, planned(found))
     assert "\n" not in str(error.value)
-    backends.require(model, planned(theirs))
-    backends.require(config.Model(), planned(found))
+    backends.require(model, 4096, planned(theirs))
+    backends.require(config.Model(), 4096, planned(found))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_devices_that_gain_nothing_by_quantization_are_named(kind, faster, slowe
     for name in slower:
         (told,) = backends.quantized_told(model, planned("tpu", name))
         assert told == f"{line}; {name} is not known to be faster at {kind}"
-    backends.require(model, planned("tpu", "TPU v4"))  # it runs all the same
+    backends.require(model, 4096, planned("tpu", "TPU v4"))  # it runs all the same
 
 
 def test_quantization_without_its_library_is_refused_before_anything_is_traced(
@@ -109,10 +110,28 @@ def test_quantization_without_its_library_is_refused_before_anything_is_traced(
 ):
     model, mesh = config.Model(), synthetic.mesh(synthetic.ONE)
     monkeypatch.setitem(sys.modules, "qwix", None)
-    backends.require(model, mesh)
+    backends.require(model, 4096, mesh)
     model.vit.quantization = "int8"
     with pytest.raises(ValueError, match=r"model\.vit\.quantization.*pip install"):
-        backends.require(model, mesh)
+        backends.require(model, 4096, mesh)
+
+
+def test_rows_that_give_a_device_no_whole_pieces_are_refused_for_the_kernel():
+    tpu, model = planned("tpu", context=2), config.Model()
+    backends.require(model, 1536, tpu)
+    rule = r"data\.row_tokens=1280: must be a multiple of 512 for model\.attention"
+    with pytest.raises(ValueError, match=rule):
+        backends.require(model, 1280, tpu)
+    model.attention = "blocked"
+    backends.require(model, 1280, tpu)
+
+
+def test_the_kernel_of_gpus_is_for_rows_that_lie_on_one_device():
+    mesh = planned("gpu", context=2)
+    assert "model.attention=blocked" in backends.told(config.Model(), mesh)
+    backends.require(config.Model(), 4096, mesh)
+    with pytest.raises(ValueError, match=r"^model\.attention='triton'.*context=2"):
+        backends.require(config.Model(attention="triton"), 4096, mesh)
 
 
 CASES = {
@@ -121,7 +140,7 @@ CASES = {
         "kv_heads": 4,
         "causal": False,
         "bias": True,
-        "rows_over": vit.SLOTS,
+        "rows_over": layers.SLOTS,
         "heads_over": None,
     },
 }

@@ -24,10 +24,13 @@ def plain(hidden, unembed, targets, softcap=0.0):
 
 
 @pytest.mark.parametrize(
-    ("chunk", "softcap"),
-    [(1, 0.0), (2, 0.0), (8, 0.0), (512, 0.0), (2, 1.5), (8, 30.0)],
-)
-def test_chunks_give_the_plain_loss_with_its_gradients_and_z(chunk, softcap):
+    ("chunk", "softcap", "parts"),
+    [
+        (1, 0.0, 1), (2, 0.0, 1), (8, 0.0, 1), (512, 0.0, 1), (2, 1.5, 1), (8, 30.0, 1),
+        (4, 0.0, 2), (4, 1.5, 4),
+    ],
+)  # fmt: skip
+def test_chunks_give_the_plain_loss_with_its_gradients_and_z(chunk, softcap, parts):
     hidden, unembed, targets = inputs()
     rng = np.random.default_rng(1)
     weights, z_weights = rng.normal(size=(2, *targets.shape))
@@ -40,7 +43,7 @@ def test_chunks_give_the_plain_loss_with_its_gradients_and_z(chunk, softcap):
 
         return jax.grad(weighed, argnums=(0, 1), has_aux=True)(hidden, unembed)
 
-    found = total(functools.partial(cross_entropy.chunked, chunk=chunk))
+    found = total(functools.partial(cross_entropy.chunked, chunk=chunk, parts=parts))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
         found,
