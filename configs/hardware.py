@@ -5,7 +5,8 @@ same on all: 512 rows in 32 pool groups, which lie over `mesh.data`, a group's 1
 over `mesh.fsdp`; `optim.accumulate` is into how many parts they are cut, one in memory
 at a time.
 
-GPUs' are chosen by memory, as that program counts it for some of them
+The files themselves are for 128 and 512 v5p chips. What other TPUs need is chosen by
+predicted times and memory; GPUs' by memory, as that program counts it for some of them
 (docs/performance.md), to fill about half of it at most: nothing is known of their time
 but that fewer and larger microbatches gather weights less often. None was ever run.
 """
@@ -24,11 +25,15 @@ def _gpus(data: int, fsdp: int, accumulate: int, decoder_remat: str) -> Choice:
         "mesh.fsdp": fsdp,  # 8 are the GPUs of a host, on links of their own
         "optim.accumulate": accumulate,
         "model.decoder.remat": decoder_remat,
+        "model.vit.remat": "attention",
     }
 
 
 CHOICES: Mapping[str, Mapping[str, Choice]] = {
     "mm1_3b": {
+        "v5p:4x4x8": {},
+        "v5p:8x8x8": {},
+        "v6e:16x16": {"model.vit.remat": "attention"},
         "h100:8": _gpus(1, 8, 16, "projections"),
         "h100:64": _gpus(8, 8, 2, "projections"),
         "h100:512": _gpus(32, 16, 1, "projections"),
@@ -37,6 +42,8 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
         "h200:512": _gpus(32, 16, 1, "projections"),
     },
     "mm1_7b": {
+        "v5p:4x4x8": {"optim.accumulate": 2},
+        "v5p:8x8x8": {},
         "h100:8": _gpus(1, 8, 32, "projections"),
         "h100:64": _gpus(8, 8, 4, "projections"),
         "h100:512": _gpus(32, 16, 1, "projections"),
@@ -45,6 +52,8 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
         "h200:512": _gpus(32, 16, 1, "projections"),
     },
     "mm1_30b": {
+        "v5p:4x4x8": {"optim.accumulate": 4},
+        "v5p:8x8x8": {},
         "h100:64": _gpus(4, 16, 8, "attention"),
         "h100:512": _gpus(32, 16, 1, "attention"),
         "h200:8": _gpus(1, 8, 32, "attention"),

@@ -15,7 +15,7 @@ def get_config(hardware: str = "") -> config_lib.Config:
     """
     config = mm1_3b.get_config()
     config.model.decoder = decoders.mm1_30b()
-    config.model.decoder.remat = "attention"
+    config.model.decoder.remat = "projections"
     config.model.z_loss = 1e-4
     body, _ = config_lib.decoder_parameters(config.model.decoder)
     config.optim.peak_lr = config_lib.mm1_learning_rate(body)

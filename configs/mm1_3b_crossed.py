@@ -17,6 +17,7 @@ def get_config() -> config_lib.Config:
         kind="perceiver", tokens=64, depth=6, queries_as_keys=True
     )
     config.model.decoder.remat = "attention"  # two attentions in a layer: less is kept
+    config.model.vit.remat = "attention"
     config.model.decoder.cross_attention = config_lib.CrossAttention(
         every=4, row_images=64
     )

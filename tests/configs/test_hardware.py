@@ -8,6 +8,7 @@ from absl import flags
 
 from configs import hardware
 from mmjax import cli, validation
+from mmjax.estimate import gpus, topologies
 
 CHOICES = [
     (name, place) for name in hardware.CHOICES for place in hardware.CHOICES[name]
@@ -22,7 +23,10 @@ def load(name, *arguments):
 def test_every_choice_is_valid_on_its_devices_and_keeps_the_batches(name, place):
     config, plain = load(name, place), load(name)
     validation.validate(config)
-    devices = int(place.rpartition(":")[2])
+    if gpus.is_gpu(place):
+        devices = gpus.kind_and_count(place)[1]
+    else:
+        devices = topologies.parse(place).devices
     mesh = validation.resolve_mesh(config, devices)
     rows = config.data.rows_per_batch / (devices * config.optim.accumulate)
     assert rows >= 1
@@ -34,7 +38,7 @@ def test_every_choice_is_valid_on_its_devices_and_keeps_the_batches(name, place)
 
 
 def test_hardware_that_nothing_is_set_for_is_told_with_what_there_is():
-    with pytest.raises(ValueError, match=r"^mm1_3b\.py:h100:9: .* only for h100:8, "):
+    with pytest.raises(ValueError, match=r"^mm1_3b\.py:h100:9: .* only for .*h100:8, "):
         load("mm1_3b", "h100:9")
 
 
@@ -43,6 +47,12 @@ def test_the_command_line_names_hardware_behind_the_file():
     values = flags.FlagValues()
     cli.define(values, argv)
     launch = cli.parse(argv, values)
-    assert vars(launch.config.mesh) == {"data": 8, "fsdp": 4, "tensor": 1, "expert": 1}
+    assert vars(launch.config.mesh) == {
+        "data": 8,
+        "fsdp": 4,
+        "tensor": 1,
+        "expert": 1,
+        "context": 1,
+    }
     assert launch.config.optim.accumulate == 2
     assert launch.workdir.name == "mm1_3b"
