@@ -415,6 +415,8 @@ class Optim:
     weight_decay: float = 0.1  # multiplied by the learning rate of the step
     clip_norm: float = 1.0  # global norm of the gradients
     accumulate: int = 1  # microbatches of a step, each a whole number of pool groups
+    zero1: bool = False  # moments and updates are sliced over data and expert, too
+    moments_dtype: str = "float32"  # of both, one of DTYPES; arithmetic is float32
     frozen: tuple[str, ...] = ()  # patterns of paths that are not trained
     lr_rules: tuple[LrRule, ...] = ()  # the first rule that matches counts
 

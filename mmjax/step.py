@@ -50,6 +50,7 @@ def optimizer(config: Config) -> optax.GradientTransformation:
         weight_decay=config.optim.weight_decay,
         clip_norm=config.optim.clip_norm,
         rules=lr_rules(config),
+        moments_dtype=config.optim.moments_dtype,
     )
 
 
@@ -73,7 +74,17 @@ def abstract_state(model: Model, config: Config, mesh: Mesh) -> State:
     parameter that the sharding table doesn't know.
     """
     shapes = jax.eval_shape(lambda key: _fresh(model, config, key), jax.random.key(0))
-    return sharding.placed(shapes, mesh)
+    opt_state = as_moments(shapes.opt_state, config, mesh)
+    return sharding.placed(shapes, mesh)._replace(opt_state=opt_state)
+
+
+def as_moments(tree: Any, config: Config, mesh: Mesh) -> Any:
+    """Moments, gradients or updates as `ShapeDtypeStruct`s with their shardings.
+
+    They lie as parameters do, or with `config.optim.zero1` in smaller slices.
+    """
+    placed = sharding.placed(tree, mesh)
+    return sharding.sliced(placed) if config.optim.zero1 else placed
 
 
 def init_state(model: Model, config: Config, mesh: Mesh, key: PRNGKeyArray) -> State:
@@ -104,8 +115,16 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             grads, sums = gradients(trainable, frozen, batch, state.step)
         with jax.named_scope(scopes.OPTIMIZER):
+            if config.optim.zero1:
+                # The barrier makes slices of their own, which are all that is kept of
+                # the old parameters. XLA would copy them whole for the update to read.
+                trainable = _laid_as_moments(trainable, config, mesh)
+                trainable = jax.lax.optimization_barrier(trainable)
             updates, opt_state = update(grads, state.opt_state, trainable)
-            params = optim.merge(optax.apply_updates(trainable, updates), frozen)  # pyright: ignore[reportArgumentType]
+            trainable: Any = optax.apply_updates(trainable, updates)  # pyright: ignore[reportArgumentType]
+            # Laid out so until the whole update is done, then gathered.
+            trainable = _laid_as_moments(trainable, config, mesh)
+            params = optim.merge(trainable, frozen)
         with jax.named_scope(scopes.METRICS):
             metrics = {
                 "loss_sum_by_source": sums.loss_S,
@@ -125,6 +144,11 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
         out_shardings=(placed, NamedSharding(mesh, PartitionSpec())),
         donate_argnums=0,
     )
+
+
+def _laid_as_moments(tree: Any, config: Config, mesh: Mesh) -> Any:
+    placed = jax.tree.map(lambda x: x.sharding, as_moments(tree, config, mesh))
+    return jax.lax.with_sharding_constraint(tree, placed)
 
 
 def _counts(batch: Batch) -> Metrics:
@@ -164,7 +188,6 @@ def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
         return total, sums
 
     def gradients(trainable, frozen, batch: Batch, step: Array) -> tuple[Any, Sums]:
-        placed = sharding.state_shardings(trainable, mesh)
         drawn = objective.draw(batch, step)
         things = objective.things(batch, drawn)
         tokens = (jnp.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum()
@@ -172,7 +195,7 @@ def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
         def of(part: tuple[Batch, Any]) -> tuple[Any, Sums]:
             counts = things, tokens
             grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, *counts)
-            return jax.lax.with_sharding_constraint(grads, placed), sums
+            return _laid_as_moments(grads, config, mesh), sums
 
         if accumulate == 1:
             return of((batch, drawn))

@@ -125,6 +125,7 @@ def _choice_problems(config: Config) -> list[str]:
             model.preprocessing.interpolation,
             config_lib.INTERPOLATIONS,
         ),
+        ("optim.moments_dtype", config.optim.moments_dtype, config_lib.DTYPES),
         ("mixture.unit", config.mixture.unit, config_lib.UNITS),
         ("data.on_bad_record", config.data.on_bad_record, config_lib.BAD_RECORDS),
     ]
