@@ -17,6 +17,7 @@ from jaxtyping import Array, Int32, PRNGKeyArray, Scalar
 from mmjax import objectives, optim, scopes, sharding
 from mmjax.batch import PAD_SEGMENT, Batch
 from mmjax.config import Config
+from mmjax.models import products
 from mmjax.models.vlm import Model
 from mmjax.objectives import Sums
 from mmjax.ops.cross_entropy import TokenLoss
@@ -112,7 +113,10 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
 
     def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
         trainable, frozen = optim.partition(state.params, config.optim.frozen)
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        with (
+            jax.sharding.use_abstract_mesh(mesh.abstract_mesh),
+            products.summed_in(config.optim.reduce_dtype),
+        ):
             grads, sums = gradients(trainable, frozen, batch, state.step)
         with jax.named_scope(scopes.OPTIMIZER):
             if config.optim.zero1:

@@ -23,6 +23,7 @@ def validate(config: Config) -> None:
         *_objective_problems(config),
         *_task_problems(config),
         *_pattern_problems(config.optim),
+        *_reduce_problems(config),
     ]
     if problems:
         raise ValueError("\n".join(problems))
@@ -126,6 +127,7 @@ def _choice_problems(config: Config) -> list[str]:
             config_lib.INTERPOLATIONS,
         ),
         ("optim.moments_dtype", config.optim.moments_dtype, config_lib.DTYPES),
+        ("optim.reduce_dtype", config.optim.reduce_dtype, config_lib.REDUCE_DTYPES),
         ("mixture.unit", config.mixture.unit, config_lib.UNITS),
         ("data.on_bad_record", config.data.on_bad_record, config_lib.BAD_RECORDS),
     ]
@@ -332,3 +334,13 @@ def _pattern_problems(optim: Optim) -> list[str]:
         except re.error as error:
             problems.append(f"{name}={pattern!r}: not a regular expression ({error})")
     return problems
+
+
+def _reduce_problems(config: Config) -> list[str]:
+    value, experts = config.optim.reduce_dtype, config.model.decoder.moe.experts
+    if value == "model" or not experts:
+        return []
+    return [
+        f"optim.reduce_dtype={value!r}: must be 'model' where the decoder has experts "
+        f"(model.decoder.moe.experts={experts})"
+    ]

@@ -159,3 +159,49 @@ def test_patterns_that_match_nothing_or_everything_are_refused():
         optim.partition(small_params(), ("decodr",))
     with pytest.raises(ValueError, match="leaves no parameter to train"):
         optim.partition(small_params(), (".",))
+
+
+def half_adamw(b2: float) -> optax.GradientTransformation:
+    return optim.adamw(
+        lambda step: jnp.float32(0.01), b1=0.9, b2=b2, eps=1e-8, weight_decay=0.1,
+        clip_norm=1e9, moments_dtype="bfloat16",
+    )  # fmt: skip
+
+
+def test_both_moments_are_kept_in_bfloat16_and_parameters_in_float32():
+    params = small_params()
+    optimizer = half_adamw(0.95)
+    state = optimizer.init(params)
+    whole = optim.adamw(
+        lambda step: jnp.float32(0.01), b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1,
+        clip_norm=1e9,
+    )  # fmt: skip
+    assert jax.tree.structure(state) == jax.tree.structure(whole.init(params))
+    updates, state = optimizer.update(params, state, params)
+    for moment in (state[1].mu, state[1].nu):
+        assert {leaf.dtype for leaf in jax.tree.leaves(moment)} == {jnp.bfloat16}
+    assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.float32}
+    # Of the first update nothing was rounded yet.
+    first, _ = whole.update(params, whole.init(params), params)
+    jax.tree.map(np.testing.assert_array_equal, updates, first)
+
+
+@pytest.mark.parametrize("b2", [0.95, 0.999])
+def test_moments_in_bfloat16_follow_gradients_that_become_small(b2):
+    """Rounded to the nearest, the second moment would never fall where b2=0.999."""
+    optimizer = half_adamw(b2)
+    params = {"decoder": {"unembed": jnp.ones((64, 64))}}
+    state = optimizer.init(params)
+    update = jax.jit(
+        lambda gradients, state: optimizer.update(gradients, state, params)
+    )
+    steps = int(3 / (1 - b2))
+    for step in range(2 * steps):
+        size = 1.0 if step < steps else 0.1
+        gradients = jax.tree.map(lambda p, s=size: s * jnp.ones_like(p), params)
+        _, state = update(gradients, state)
+    (mu,), (nu,) = jax.tree.leaves(state[1].mu), jax.tree.leaves(state[1].nu)
+    left = b2**steps * (1 - b2**steps)  # of the first half
+    expected = left * 1.0 + (1 - b2**steps) * 0.01
+    np.testing.assert_allclose(mu.astype(jnp.float32).mean(), 0.1, rtol=0.01)
+    np.testing.assert_allclose(nu.astype(jnp.float32).mean(), expected, rtol=0.02)

@@ -17,6 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from mmjax.models import products
 from mmjax.ops import attention, pointwise, recall, rope, splash
 
 _policies = jax.checkpoint_policies
@@ -172,7 +173,8 @@ class Linear(nn.Module):
             y = self._by_kernel(x, rows)
         if self.bias:
             bias = self.param("bias", nn.initializers.zeros, self.outputs)
-            y = y + bias.astype(self.dtype)
+            wide = products.in_float32()
+            y = products.add(y, bias) if wide else y + bias.astype(self.dtype)
         return y
 
     def _by_turned(self, x: Array) -> Array:
@@ -183,6 +185,8 @@ class Linear(nn.Module):
     def _by_kernel(self, x: Array, rows: tuple[int, ...]) -> Array:
         init = fan_in(math.prod(self.inputs), self.gain)
         kernel = self.param("kernel", init, (*self.inputs, *self.outputs))
+        if products.in_float32() and not on_one_device():
+            return products.multiply(x.astype(self.dtype), kernel, len(self.inputs))
         kernel = kernel.astype(self.dtype)
         if on_one_device():
             # XLA's CPU backend is fast on products of two matrices only. Elsewhere
