@@ -12,9 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Scalar, ScalarLike
-
-from mmjax.ops import rounding
+from jaxtyping import Array, BFloat16, Float32, PRNGKeyArray, Scalar, ScalarLike
 
 Params = dict[str, Any]  # nested dicts of arrays, or of anything that stands for one
 Schedule = Callable[[ScalarLike], Scalar]
@@ -149,12 +147,28 @@ def halved(adam: optax.GradientTransformation) -> optax.GradientTransformation:
     def kept(state: Any) -> Any:
         leaves, tree = jax.tree.flatten((state.mu, state.nu))
         keys = jax.random.split(jax.random.key(state.count), len(leaves))
-        mu, nu = tree.unflatten(map(rounding.stochastic, leaves, keys))
+        mu, nu = tree.unflatten(map(rounded, leaves, keys))
         return state._replace(mu=mu, nu=nu)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        mu, nu = optax.tree.cast((state.mu, state.nu), jnp.float32)
-        updates, state = adam.update(updates, state._replace(mu=mu, nu=nu), params)
+        wide = state._replace(
+            mu=optax.tree.cast(state.mu, jnp.float32),
+            nu=optax.tree.cast(state.nu, jnp.float32),
+        )
+        updates, state = adam.update(updates, wide, params)
         return updates, kept(state)
 
     return optax.GradientTransformation(lambda params: kept(adam.init(params)), update)
+
+
+def rounded(x: Float32[Array, "*axes"], key: PRNGKeyArray) -> BFloat16[Array, "*axes"]:
+    """Each number becomes one of its two neighbours in bfloat16 by chance.
+
+    The nearer one more often: on average it is x itself. What is not finite stays so.
+    """
+    noise = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32) + noise
+    # bfloat16 is the upper half of a float32: what the noise carries into it counts.
+    upper = (bits >> 16).astype(jnp.uint16)
+    near = jax.lax.bitcast_convert_type(upper, jnp.bfloat16)
+    return jnp.where(jnp.isfinite(x), near, x.astype(jnp.bfloat16))

@@ -30,8 +30,9 @@ _ALL = ("fsdp", "tensor")  # order matters: the last is dropped first
 _LAYER = r"decoder/(blocks|(blocks|rest)/layer\d+)"  # `config.layer_stacks`
 
 # (path of a parameter, its layouts). Exactly one rule matches each path, whole; the
-# optimizer's moments lie as their parameters do. Of several layouts the first counts
-# whose slices are whole tiles of a TPU (see `_aligned`), else the first that divides.
+# optimizer's moments lie as their parameters do, or with `optim.zero1` `sliced`. Of
+# several layouts the first counts whose slices are whole tiles of a TPU (see
+# `_aligned`), else the first that divides.
 RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     (
         r"decoder/embedding",  # [V, D]
@@ -171,8 +172,8 @@ def placed(tree: Any, mesh: Mesh) -> Any:
 def sliced(tree: Any) -> Any:
     """The leaves of a `placed` tree, each sliced over the axes of pool groups, too.
 
-    ZeRO-1's layout of moments (arXiv 1910.02054). A leaf that RULES replicate is too
-    small to be worth it and stays, and so does one with no dimension that divides.
+    ZeRO-1's layout of moments (arXiv 1910.02054). What RULES replicate is too small to
+    be worth it and stays, and so does a leaf with no dimension that the axes divide.
     """
     return jax.tree.map(
         lambda leaf: leaf.update(
@@ -192,7 +193,7 @@ def _sliced(leaf: jax.ShapeDtypeStruct) -> PartitionSpec:
     placed: Any = leaf.sharding
     mesh, spec, pieces = placed.mesh, placed.spec, placed.shard_shape(leaf.shape)
     taken = {axis for entry in spec for axis in _axes(entry)}
-    more = tuple(axis for axis in layers.GROUPS if axis not in taken)
+    more = tuple(a for a in layers.GROUPS if a not in taken and mesh.shape[a] > 1)
     found = [(spec, (1, True, True, 0))]
     for dimension in range(spec[:1] == (None,), len(spec)):
         axes = _axes(spec[dimension])

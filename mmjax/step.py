@@ -120,15 +120,13 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
             grads, sums = gradients(trainable, frozen, batch, state.step)
         with jax.named_scope(scopes.OPTIMIZER):
             if config.optim.zero1:
-                # The barrier makes slices of their own, which are all that is kept of
-                # the old parameters. XLA would copy them whole for the update to read.
+                # The barrier makes slices of their own, all that is kept of the old
+                # parameters. Without it, XLA keeps whole copies for the update to read.
                 trainable = _laid_as_moments(trainable, config, mesh)
                 trainable = jax.lax.optimization_barrier(trainable)
             updates, opt_state = update(grads, state.opt_state, trainable)
-            trainable: Any = optax.apply_updates(trainable, updates)  # pyright: ignore[reportArgumentType]
-            # Laid out so until the whole update is done, then gathered.
-            trainable = _laid_as_moments(trainable, config, mesh)
-            params = optim.merge(trainable, frozen)
+            new: Any = optax.apply_updates(trainable, updates)  # pyright: ignore[reportArgumentType]
+            params = optim.merge(_laid_as_moments(new, config, mesh), frozen)
         with jax.named_scope(scopes.METRICS):
             metrics = {
                 "loss_sum_by_source": sums.loss_S,

@@ -173,18 +173,15 @@ def moment(shape, mesh, *path: str):
     return before.sharding.spec, after.sharding.spec
 
 
-GROUPS = ("data", "expert")
-
-
 @pytest.mark.parametrize(
     ("path", "shape", "sizes", "expected"),
     [
         # Rows of the matrix, not its lanes, and never layers.
-        ("mlp/up", (8, 512, 1024), (4, 2, 1), P(None, ("fsdp", *GROUPS), "tensor")),
+        ("mlp/up", (8, 512, 1024), (4, 2, 1), P(None, ("fsdp", "data"), "tensor")),
         # 16 rows don't fill the tiles of 8 slices, 1024 lanes do.
-        ("mlp/up", (8, 16, 1024), (8, 1, 1), P(None, "fsdp", ("tensor", *GROUPS))),
+        ("mlp/up", (8, 16, 1024), (8, 1, 1), P(None, "fsdp", ("tensor", "data"))),
         # Only the lanes divide at all.
-        ("mlp/up", (8, 9, 12), (4, 1, 1), P(None, "fsdp", ("tensor", *GROUPS))),
+        ("mlp/up", (8, 9, 12), (4, 1, 1), P(None, "fsdp", ("tensor", "data"))),
         ("mlp/up", (8, 9, 11), (4, 1, 1), P(None, "fsdp", "tensor")),
         # Where both can't be had, the most slices: data without expert.
         ("mlp/up", (8, 6, 9), (2, 1, 1, 2), P(None, ("fsdp", "data"), "tensor")),
