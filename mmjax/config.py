@@ -28,6 +28,7 @@ CONNECTORS = (
 )  # fmt: skip
 CONTRASTS = ("sigmoid", "softmax")
 DTYPES = ("bfloat16", "float32")
+REDUCE_DTYPES = ("model", "float32")
 MOE_BACKENDS = ("blocked", "ragged_dot")
 REMATS = ("none", "dots", "projections", "offload", "attention", "full")
 VIT_ATTENTIONS = ("auto", "cudnn", "reference", "splash", "triton")
@@ -420,6 +421,10 @@ class Optim:
     weight_decay: float = 0.1  # multiplied by the learning rate of the step
     clip_norm: float = 1.0  # global norm of the gradients
     accumulate: int = 1  # microbatches of a step, each a whole number of pool groups
+    zero1: bool = False  # moments and updates are sliced over data and expert, too
+    moments_dtype: str = "float32"  # of both, one of DTYPES; arithmetic is float32
+    # In what TPUs sum gradients of linear layers over devices: "model" is model.dtype.
+    reduce_dtype: str = "model"  # one of REDUCE_DTYPES
     frozen: tuple[str, ...] = ()  # patterns of paths that are not trained
     lr_rules: tuple[LrRule, ...] = ()  # the first rule that matches counts
 

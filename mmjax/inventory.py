@@ -67,7 +67,7 @@ def memory(model: Model, config: Config, mesh: Mesh, capacity: int) -> dict[str,
     return {
         "parameters": of(state.params),
         "moments": of(state.opt_state),
-        "gradients": of(trainable),
+        "gradients": of(step.as_moments(trainable, config, mesh)),
         "batch": total(shapes, sharding.batch_shardings(mesh)),
     }
 

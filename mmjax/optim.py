@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Scalar, ScalarLike
+from jaxtyping import Array, BFloat16, Float32, PRNGKeyArray, Scalar, ScalarLike
 
 Params = dict[str, Any]  # nested dicts of arrays, or of anything that stands for one
 Schedule = Callable[[ScalarLike], Scalar]
@@ -107,13 +107,16 @@ def adamw(
     weight_decay: float,
     clip_norm: float,
     rules: Sequence[tuple[str, float]] = (),
+    moments_dtype: str = "float32",
 ) -> optax.GradientTransformation:
     """AdamW over a tree of trainable float32 parameters.
 
     `weight_decay` multiplies the step's rate (0.1 here is MM1's 0.1 * eta, arXiv
     2403.09611, appendix B). `clip_norm` bounds the global norm of the gradients;
-    `rules` are (pattern, multiplier of the rate) and act on decay too.
+    `rules` are (pattern, multiplier of the rate) and act on decay too. `moments_dtype`
+    is float32 or bfloat16 (see `halved`).
     """
+    adam = optax.scale_by_adam(b1, b2, eps)
 
     def by_path(tree: Any, function: Callable[[str, Any], Any]) -> Params:
         return unflatten({p: function(p, leaf) for p, leaf in flatten(tree).items()})
@@ -124,10 +127,48 @@ def adamw(
 
     return optax.chain(
         optax.clip_by_global_norm(clip_norm),
-        optax.scale_by_adam(b1, b2, eps),
+        halved(adam) if moments_dtype == "bfloat16" else adam,
         optax.add_decayed_weights(
             weight_decay, lambda params: by_path(params, lambda path, _: decays(path))
         ),
         optax.stateless(scale),
         optax.scale_by_learning_rate(rate),
     )
+
+
+def halved(adam: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`optax.scale_by_adam` that keeps both moments in bfloat16, rounded by chance.
+
+    Rounded to the nearest, a second moment could never fall with b2 > 1 - 2**-9: a step
+    takes at most 1 - b2 of it, less than half of what tells two bfloat16 apart. Chance
+    depends on the number of the update alone, so runs resume bit for bit.
+    """
+
+    def kept(state: Any) -> Any:
+        leaves, tree = jax.tree.flatten((state.mu, state.nu))
+        keys = jax.random.split(jax.random.key(state.count), len(leaves))
+        mu, nu = tree.unflatten(map(rounded, leaves, keys))
+        return state._replace(mu=mu, nu=nu)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        wide = state._replace(
+            mu=optax.tree.cast(state.mu, jnp.float32),
+            nu=optax.tree.cast(state.nu, jnp.float32),
+        )
+        updates, state = adam.update(updates, wide, params)
+        return updates, kept(state)
+
+    return optax.GradientTransformation(lambda params: kept(adam.init(params)), update)
+
+
+def rounded(x: Float32[Array, "*axes"], key: PRNGKeyArray) -> BFloat16[Array, "*axes"]:
+    """Each number becomes one of its two neighbours in bfloat16 by chance.
+
+    The nearer one more often: on average it is x itself. What is not finite stays so.
+    """
+    noise = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32) + noise
+    # bfloat16 is the upper half of a float32: what the noise carries into it counts.
+    upper = (bits >> 16).astype(jnp.uint16)
+    near = jax.lax.bitcast_convert_type(upper, jnp.bfloat16)
+    return jnp.where(jnp.isfinite(x), near, x.astype(jnp.bfloat16))

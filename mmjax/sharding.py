@@ -36,9 +36,10 @@ _ALL = ("fsdp", "tensor")  # order matters: the last is dropped first
 _LAYER = r"decoder/(blocks|(blocks|rest)/layer\d+)"  # `config.layer_stacks`
 
 # (path of a parameter, its layouts). Exactly one rule matches each path, whole; the
-# optimizer's moments lie as their parameters do. Of several layouts the first counts
-# whose slices are whole tiles of a TPU (see `_aligned`), else the first that divides.
-# Where a rule says `fsdp`, read `fsdp` and then `context` (`_with_context`).
+# optimizer's moments lie as their parameters do, or with `optim.zero1` `sliced`. Of
+# several layouts the first counts whose slices are whole tiles of a TPU (see
+# `_aligned`), else the first that divides. Where a rule says `fsdp`, read `fsdp` and
+# then `context` (`_with_context`).
 RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     (
         r"decoder/embedding",  # [V, D]
@@ -175,6 +176,43 @@ def placed(tree: Any, mesh: Mesh) -> Any:
     )
 
 
+def sliced(tree: Any) -> Any:
+    """The leaves of a `placed` tree, each sliced over the axes of pool groups, too.
+
+    ZeRO-1's layout of moments (arXiv 1910.02054). What RULES replicate is too small to
+    be worth it and stays, and so does a leaf with no dimension that the axes divide.
+    """
+    return jax.tree.map(
+        lambda leaf: leaf.update(
+            sharding=NamedSharding(leaf.sharding.mesh, _sliced(leaf))
+        ),
+        tree,
+    )
+
+
+def _sliced(leaf: jax.ShapeDtypeStruct) -> PartitionSpec:
+    """The leaf's layout with more axes on the dimension that they cut best.
+
+    That is into the most slices, then into whole tiles, then not across lanes (XLA for
+    TPUs makes no reduce-scatter of that), then where slices were the largest. A first
+    dimension that isn't sliced are layers: a scan takes them one by one.
+    """
+    placed: Any = leaf.sharding
+    mesh, spec, pieces = placed.mesh, placed.spec, placed.shard_shape(leaf.shape)
+    taken = {axis for entry in spec for axis in _axes(entry)}
+    more = tuple(a for a in layers.GROUPS if a not in taken and mesh.shape[a] > 1)
+    found = [(spec, (1, True, True, 0))]
+    for dimension in range(spec[:1] == (None,), len(spec)):
+        axes = _axes(spec[dimension])
+        entries = [*spec[:dimension], (*axes, *more), *spec[dimension + 1 :]]
+        layout = _fit(PartitionSpec(*entries), leaf.shape, mesh)
+        slices = _shards(_axes(layout[dimension]), mesh) // _shards(axes, mesh)
+        whole = _aligned(layout, leaf.shape, mesh, rows=8)
+        rank = slices, whole, dimension + 1 < len(spec), pieces[dimension]
+        found.append((layout, rank))
+    return max(found, key=lambda each: each[1])[0]
+
+
 def _layouts(path: str) -> tuple[PartitionSpec, ...]:
     """The layouts of the one rule that matches a path, or its end after a slash."""
     matches = [
@@ -220,12 +258,15 @@ def _fit(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> PartitionSp
     return PartitionSpec(*entries)
 
 
-def _aligned(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
-    """Whether slices are whole bfloat16 tiles of 16 x 128 in the last two dimensions.
+def _aligned(
+    spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh, rows: int = 16
+) -> bool:
+    """Whether slices are whole tiles of `rows` x 128 in the last two dimensions.
 
-    Where they aren't, XLA for TPUs gathers weights by an all-reduce of twice the bytes.
+    Tiles of bfloat16 have 16 rows, of float32 8. Where slices aren't whole tiles, XLA
+    for TPUs gathers weights by an all-reduce of twice the bytes.
     """
-    for entry, size, tile in zip(reversed(spec), reversed(shape), (128, 16)):
+    for entry, size, tile in zip(reversed(spec), reversed(shape), (128, rows)):
         shards = _shards(_axes(entry), mesh)
         if shards > 1 and (size // shards) % tile:
             return False

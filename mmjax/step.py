@@ -17,6 +17,7 @@ from jaxtyping import Array, Int32, PRNGKeyArray, Scalar
 from mmjax import objectives, optim, scopes, sharding
 from mmjax.batch import PAD_SEGMENT, Batch
 from mmjax.config import Config
+from mmjax.models import products
 from mmjax.models.vlm import Model
 from mmjax.objectives import Sums
 from mmjax.ops.cross_entropy import TokenLoss
@@ -50,6 +51,7 @@ def optimizer(config: Config) -> optax.GradientTransformation:
         weight_decay=config.optim.weight_decay,
         clip_norm=config.optim.clip_norm,
         rules=lr_rules(config),
+        moments_dtype=config.optim.moments_dtype,
     )
 
 
@@ -73,7 +75,17 @@ def abstract_state(model: Model, config: Config, mesh: Mesh) -> State:
     parameter that the sharding table doesn't know.
     """
     shapes = jax.eval_shape(lambda key: _fresh(model, config, key), jax.random.key(0))
-    return sharding.placed(shapes, mesh)
+    opt_state = as_moments(shapes.opt_state, config, mesh)
+    return sharding.placed(shapes, mesh)._replace(opt_state=opt_state)
+
+
+def as_moments(tree: Any, config: Config, mesh: Mesh) -> Any:
+    """Moments, gradients or updates as `ShapeDtypeStruct`s with their shardings.
+
+    They lie as parameters do, or with `config.optim.zero1` in smaller slices.
+    """
+    placed = sharding.placed(tree, mesh)
+    return sharding.sliced(placed) if config.optim.zero1 else placed
 
 
 def init_state(model: Model, config: Config, mesh: Mesh, key: PRNGKeyArray) -> State:
@@ -101,11 +113,20 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
 
     def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
         trainable, frozen = optim.partition(state.params, config.optim.frozen)
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        with (
+            jax.sharding.use_abstract_mesh(mesh.abstract_mesh),
+            products.summed_in(config.optim.reduce_dtype),
+        ):
             grads, sums = gradients(trainable, frozen, batch, state.step)
         with jax.named_scope(scopes.OPTIMIZER):
+            if config.optim.zero1:
+                # The barrier makes slices of their own, all that is kept of the old
+                # parameters. Without it, XLA keeps whole copies for the update to read.
+                trainable = _laid_as_moments(trainable, config, mesh)
+                trainable = jax.lax.optimization_barrier(trainable)
             updates, opt_state = update(grads, state.opt_state, trainable)
-            params = optim.merge(optax.apply_updates(trainable, updates), frozen)  # pyright: ignore[reportArgumentType]
+            new: Any = optax.apply_updates(trainable, updates)  # pyright: ignore[reportArgumentType]
+            params = optim.merge(_laid_as_moments(new, config, mesh), frozen)
         with jax.named_scope(scopes.METRICS):
             metrics = {
                 "loss_sum_by_source": sums.loss_S,
@@ -125,6 +146,11 @@ def make_train_step(model: Model, config: Config, mesh: Mesh) -> Any:
         out_shardings=(placed, NamedSharding(mesh, PartitionSpec())),
         donate_argnums=0,
     )
+
+
+def _laid_as_moments(tree: Any, config: Config, mesh: Mesh) -> Any:
+    placed = jax.tree.map(lambda x: x.sharding, as_moments(tree, config, mesh))
+    return jax.lax.with_sharding_constraint(tree, placed)
 
 
 def _counts(batch: Batch) -> Metrics:
@@ -164,7 +190,6 @@ def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
         return total, sums
 
     def gradients(trainable, frozen, batch: Batch, step: Array) -> tuple[Any, Sums]:
-        placed = sharding.state_shardings(trainable, mesh)
         drawn = objective.draw(batch, step)
         things = objective.things(batch, drawn)
         tokens = (jnp.asarray(batch.segments_ZRT) != PAD_SEGMENT).sum()
@@ -172,7 +197,7 @@ def _make_gradients(model: Model, config: Config, mesh: Mesh) -> Callable:
         def of(part: tuple[Batch, Any]) -> tuple[Any, Sums]:
             counts = things, tokens
             grads, sums = jax.grad(loss, has_aux=True)(trainable, frozen, part, *counts)
-            return jax.lax.with_sharding_constraint(grads, placed), sums
+            return _laid_as_moments(grads, config, mesh), sums
 
         if accumulate == 1:
             return of((batch, drawn))

@@ -23,6 +23,7 @@ def validate(config: Config) -> None:
         *_objective_problems(config),
         *_task_problems(config),
         *_pattern_problems(config.optim),
+        *_reduce_problems(config),
     ]
     if problems:
         raise ValueError("\n".join(problems))
@@ -130,6 +131,8 @@ def _choice_problems(config: Config) -> list[str]:
             model.preprocessing.interpolation,
             config_lib.INTERPOLATIONS,
         ),
+        ("optim.moments_dtype", config.optim.moments_dtype, config_lib.DTYPES),
+        ("optim.reduce_dtype", config.optim.reduce_dtype, config_lib.REDUCE_DTYPES),
         ("mixture.unit", config.mixture.unit, config_lib.UNITS),
         ("data.on_bad_record", config.data.on_bad_record, config_lib.BAD_RECORDS),
     ]
@@ -352,3 +355,19 @@ def _pattern_problems(optim: Optim) -> list[str]:
         except re.error as error:
             problems.append(f"{name}={pattern!r}: not a regular expression ({error})")
     return problems
+
+
+def _reduce_problems(config: Config) -> list[str]:
+    value, model = config.optim.reduce_dtype, config.model
+    if value == "model":
+        return []
+    others = {
+        "model.decoder.moe.experts": model.decoder.moe.experts,
+        "model.decoder.quantization": model.decoder.quantization,
+        "model.vit.quantization": model.vit.quantization,
+    }
+    return [
+        f"optim.reduce_dtype={value!r}: must be 'model' with {field}={asked!r}"
+        for field, asked in others.items()
+        if asked not in (0, "none")
+    ]

@@ -175,7 +175,7 @@ class Run(NamedTuple):
             lambda x: x.sharding,
             step.abstract_state(self.model, self.config, self.mesh),
         )
-        return jax.device_put(_first_state(), shardings)
+        return jax.device_put(_first_state(self.config.optim.moments_dtype), shardings)
 
     def batches(self, start: int, stop: int) -> list[Batch]:
         """Batches on the devices; a step's batch is the same on every mesh."""
@@ -197,9 +197,9 @@ class Run(NamedTuple):
 
 
 @functools.cache
-def run(shape: tuple[int, ...] = ONE, accumulate: int = 1) -> Run:
+def run(shape: tuple[int, ...] = ONE, **optim) -> Run:
     """The compiled run, shared by the tests of a session."""
-    made = config(accumulate=accumulate)
+    made = config(**optim)
     compiled = lower(made, shape).compile()
     return Run(made, mesh(shape), vlm.build(made.model), compiled)
 
@@ -214,8 +214,8 @@ def lower(made: Config, shape: tuple[int, ...] = ONE) -> Any:
 
 
 @functools.cache
-def _first_state() -> step.State:
-    made = config()
+def _first_state(moments_dtype: str) -> step.State:
+    made = config(moments_dtype=moments_dtype)
     where, key = mesh(ONE), jax.random.key(0)
     return jax.device_get(step.init_state(vlm.build(made.model), made, where, key))
 

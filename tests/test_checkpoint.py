@@ -18,23 +18,27 @@ META = {"config": {"steps": 8}, "position": {"row": 40}, "versions": {"jax": "x"
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
-def abstract(shape=synthetic.ONE, **model) -> step.State:
-    """The abstract state of the tiny config with some of its decoder changed."""
-    config = synthetic.config()
+def abstract(shape=synthetic.ONE, small=False, **model) -> step.State:
+    """The abstract state of the tiny config with some of its decoder changed.
+
+    With `small` moments are sliced over `data`, too, and kept in bfloat16.
+    """
+    dtype = "bfloat16" if small else "float32"
+    config = synthetic.config(zero1=small, moments_dtype=dtype)
     for name, value in model.items():
         setattr(config.model.decoder, name, value)
     built = vlm.build(config.model)
     return step.abstract_state(built, config, synthetic.mesh(shape))
 
 
-def numbers(shape=synthetic.ONE) -> step.State:
+def numbers(shape=synthetic.ONE, small=False) -> step.State:
     """A state of random numbers, without compiling anything."""
     rng = np.random.default_rng(0)
     return jax.tree.map(
         lambda x: jax.device_put(
             rng.standard_normal(x.shape).astype(x.dtype), x.sharding
         ),
-        abstract(shape),
+        abstract(shape, small),
     )
 
 
@@ -99,6 +103,23 @@ def test_a_checkpoint_restores_onto_another_mesh(tmp_path, shapes):
     )
     params = checkpoint.load_weights(str(tmp_path), wanted.params)
     assert_equal(params, state.params)
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_checkpoint_goes_on_with_other_moments_and_on_another_mesh(tmp_path, small):
+    state = numbers((2, 2, 2), small)
+    writer = opened(tmp_path, asynchronous=False)
+    writer.save(7, state, META)
+    wanted = abstract((4, 2, 1), not small)
+    found = writer.restore(wanted)
+    writer.close()
+    assert found is not None
+    expected = jax.tree.map(
+        lambda x, like: jax.device_get(x).astype(like.dtype), state, wanted
+    )
+    assert_equal(found[0], expected)
+    for leaf, like in zip(jax.tree.leaves(found[0]), jax.tree.leaves(wanted)):
+        assert (leaf.dtype, leaf.sharding) == (like.dtype, like.sharding)
 
 
 def test_nothing_saved_restores_nothing(tmp_path):

@@ -159,3 +159,93 @@ def test_patterns_that_match_nothing_or_everything_are_refused():
         optim.partition(small_params(), ("decodr",))
     with pytest.raises(ValueError, match="leaves no parameter to train"):
         optim.partition(small_params(), (".",))
+
+
+def half_adamw(b2: float) -> optax.GradientTransformation:
+    return optim.adamw(
+        lambda step: jnp.float32(0.01), b1=0.9, b2=b2, eps=1e-8, weight_decay=0.1,
+        clip_norm=1e9, moments_dtype="bfloat16",
+    )  # fmt: skip
+
+
+def test_both_moments_are_kept_in_bfloat16_and_parameters_in_float32():
+    params = small_params()
+    optimizer = half_adamw(0.95)
+    state = optimizer.init(params)
+    whole = optim.adamw(
+        lambda step: jnp.float32(0.01), b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1,
+        clip_norm=1e9,
+    )  # fmt: skip
+    assert jax.tree.structure(state) == jax.tree.structure(whole.init(params))
+    updates, state = optimizer.update(params, state, params)
+    for moment in (state[1].mu, state[1].nu):
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(moment)} == {"bfloat16"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(updates)} == {"float32"}
+    # Of the first update nothing was rounded yet.
+    first, _ = whole.update(params, whole.init(params), params)
+    jax.tree.map(np.testing.assert_array_equal, updates, first)
+
+
+@pytest.mark.parametrize("b2", [0.95, 0.999])
+def test_moments_in_bfloat16_follow_gradients_that_become_small(b2):
+    """Rounded to the nearest, the second moment would never fall where b2=0.999."""
+    optimizer = half_adamw(b2)
+    params = {"decoder": {"unembed": jnp.ones((64, 64))}}
+    state = optimizer.init(params)
+    update = jax.jit(
+        lambda gradients, state: optimizer.update(gradients, state, params)
+    )
+    steps = int(3 / (1 - b2))
+    for step in range(2 * steps):
+        size = 1.0 if step < steps else 0.1
+        gradients = jax.tree.map(lambda p, s=size: s * jnp.ones_like(p), params)
+        _, state = update(gradients, state)
+    (mu,), (nu,) = jax.tree.leaves(state[1].mu), jax.tree.leaves(state[1].nu)
+
+    def expected(decay: float, first: float, second: float) -> float:
+        return (1 - decay**steps) * (decay**steps * first + second)
+
+    mean = mu.astype(jnp.float32).mean(), nu.astype(jnp.float32).mean()
+    np.testing.assert_allclose(mean[0], expected(0.9, 1.0, 0.1), rtol=0.01)
+    np.testing.assert_allclose(mean[1], expected(b2, 1.0, 0.01), rtol=0.02)
+
+
+def by_chance(x, count: int) -> np.ndarray:
+    """Each number rounded so many times by chance, [count, numbers]."""
+    keys = jax.random.split(jax.random.key(0), count)
+    x = jnp.asarray(x, jnp.float32)
+    found = jax.vmap(lambda key: optim.rounded(x, key))(keys)
+    assert found.dtype == jnp.bfloat16
+    return np.asarray(found.astype(jnp.float32))
+
+
+def test_a_number_becomes_one_of_its_neighbours_and_itself_on_average():
+    # From 1 to 2, bfloat16 are 1 / 128 apart.
+    low, shares = 1 + 3 / 128, np.array([0.0, 0.1, 0.5, 0.9])
+    for sign in (1, -1):
+        found = by_chance(sign * (low + shares / 128), 4000) * sign
+        assert set(np.unique(found)) == {low, low + 1 / 128}
+        ups = (found > low).mean(axis=0)
+        assert ups[0] == 0
+        np.testing.assert_allclose(ups, shares, atol=0.03)  # 4 standard deviations
+
+
+def test_numbers_of_all_sizes_keep_their_mean():
+    x = np.random.default_rng(0).standard_normal(64) * 10.0 ** np.arange(-32, 32)
+    mean = by_chance(x, 4000).astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(mean, x.astype(np.float32), rtol=3e-4)
+
+
+def test_what_is_not_finite_stays_so():
+    found = by_chance([np.inf, -np.inf, np.nan, 0.0, -0.0], 50)
+    np.testing.assert_array_equal(
+        found, np.tile([np.inf, -np.inf, np.nan, 0, 0], (50, 1))
+    )
+    every_nan = np.array([0x7FFFFFFF, 0xFFFFFFFF], np.uint32).view(np.float32)
+    assert np.isnan(by_chance(every_nan, 50)).all()
+
+
+def test_the_same_key_rounds_the_same_way():
+    x = np.random.default_rng(0).standard_normal(1000)
+    np.testing.assert_array_equal(by_chance(x, 2), by_chance(x, 2))
+    assert (by_chance(x, 2)[0] != by_chance(x, 2)[1]).any()

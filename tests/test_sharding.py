@@ -4,7 +4,7 @@ import pathlib
 import re
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mmjax import config as config_lib
-from mmjax import optim, sharding, step
+from mmjax import inventory, optim, sharding, step
 from mmjax.batch import Batch, Share
 from mmjax.config import Mesh
 from mmjax.estimate import compiling
@@ -176,6 +176,69 @@ def test_slices_of_mm1_3b_are_whole_tiles_and_nothing_large_is_replicated():
                 or part % tile == 0
                 or path.endswith("decoder/blocks/attention/out/kernel")
             ), path
+
+
+def moment(shape, mesh, *path: str):
+    """The layout of a parameter, and that of its moments with ZeRO-1."""
+    tree: Any = np.zeros(shape, np.float32)
+    for key in reversed(path):
+        tree = {key: tree}
+    placed = sharding.placed(tree, mesh)
+    (before,), (after,) = map(jax.tree.leaves, (placed, sharding.sliced(placed)))
+    assert (after.shape, after.dtype) == (before.shape, before.dtype)
+    return before.sharding.spec, after.sharding.spec
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "sizes", "expected"),
+    [
+        # Rows of the matrix, not its lanes, and never layers.
+        ("mlp/up", (8, 512, 1024), (4, 2, 1), P(None, ("fsdp", "data"), "tensor")),
+        # 16 rows don't fill the tiles of 8 slices, 1024 lanes do.
+        ("mlp/up", (8, 16, 1024), (8, 1, 1), P(None, "fsdp", ("tensor", "data"))),
+        # Only the lanes divide at all.
+        ("mlp/up", (8, 9, 12), (4, 1, 1), P(None, "fsdp", ("tensor", "data"))),
+        ("mlp/up", (8, 9, 11), (4, 1, 1), P(None, "fsdp", "tensor")),
+        # Where both can't be had, the most slices: data without expert.
+        ("mlp/up", (8, 6, 9), (2, 1, 1, 2), P(None, ("fsdp", "data"), "tensor")),
+        # Experts lie over their own axis already.
+        ("moe/up", (8, 4, 512, 256), (2, 2, 1, 2),
+         P(None, "expert", ("fsdp", "data"), "tensor")),
+        ("norm_mlp/scale", (8, 512), (4, 2, 1), P()),
+    ],
+)  # fmt: skip
+def test_moments_are_sliced_over_data_where_it_divides(path, shape, sizes, expected):
+    names = [*path.split("/"), *([] if path.endswith("scale") else ["kernel"])]
+    mesh = abstract_mesh(*sizes)
+    assert moment(shape, mesh, "decoder", "blocks", *names)[1] == expected
+
+
+def test_moments_of_every_config_keep_the_slices_of_their_parameters():
+    mesh = abstract_mesh(4, 2, 2, 2)
+    for config in every_config().values():
+        state = abstract_state(config, mesh)
+        config.optim.zero1 = True
+        cut = abstract_state(config, mesh)
+        assert cut.params == state.params
+        for left, right in zip(
+            jax.tree.leaves(cut.opt_state), jax.tree.leaves(state.opt_state)
+        ):
+            sizes = (x.sharding.shard_shape(x.shape) for x in (right, left))
+            assert all(old % new == 0 for old, new in zip(*sizes))
+
+
+def test_zero1_leaves_a_share_of_mm1_3bs_moments_to_each_device():
+    config = read_config(ROOT / "configs" / "mm1_3b.py")
+    mesh, model = abstract_mesh(4, 16, 1), vlm.build(config.model)
+    before = inventory.memory(model, config, mesh, 16)
+    config.optim.zero1 = True
+    after = inventory.memory(model, config, mesh, 16)
+    assert after["parameters"] == before["parameters"]
+    for name in ("moments", "gradients"):  # with 5 M numbers that RULES replicate
+        assert before[name] / after[name] == pytest.approx(4, rel=0.07)
+    config.optim.moments_dtype = "bfloat16"
+    half = inventory.memory(model, config, mesh, 16)
+    assert half["moments"] == pytest.approx(after["moments"] / 2, rel=1e-5)
 
 
 def filled(shapes: Batch) -> Batch:

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 import synthetic
 
 from mmjax import objectives, optim, sharding, step
+from mmjax.models import vlm
 from mmjax.ops.cross_entropy import TokenLoss
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -187,6 +190,83 @@ def test_the_state_is_donated_and_the_metrics_stay_on_the_devices():
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(metrics))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(after))
+
+
+@pytest.mark.parametrize(
+    "shape", [synthetic.EIGHT, pytest.param((4, 2, 1), marks=pytest.mark.slow)]
+)
+def test_zero1_changes_where_moments_lie_and_no_update(shape):
+    whole, cut = synthetic.run(shape), synthetic.run(shape, zero1=True)
+    first, curve = whole.train(whole.state(), 0, 3)
+    second, other = cut.train(cut.state(), 0, 3)
+    for a, b in zip(curve, other, strict=True):
+        assert_close(a, b, rtol=2e-5, atol=1e-6)
+    assert_close(first.opt_state, second.opt_state, rtol=1e-3, atol=1e-6)
+    before, after = optim.flatten(first.params), optim.flatten(second.params)
+    for path, leaf in before.items():
+        # What attention adds to all keys alike changes nothing: the gradient is noise.
+        if not path.endswith("key/bias"):
+            np.testing.assert_allclose(leaf, after[path], rtol=1e-4, atol=1e-5)
+    path = "decoder/blocks/mlp/up/kernel"
+    moment = optim.flatten(second.opt_state[1].mu)[path]
+    assert moment.addressable_shards[0].data.size == moment.size // 8
+    shard = after[path].addressable_shards[0].data
+    assert shard.shape == before[path].addressable_shards[0].data.shape
+
+
+@pytest.mark.parametrize(
+    "optim",
+    [{}, {"zero1": True, "moments_dtype": "bfloat16", "accumulate": 2}],
+    ids=["plain", "small"],
+)
+def test_all_of_the_state_is_written_in_place(optim):
+    run = synthetic.run(synthetic.EIGHT, **optim)
+    state = step.abstract_state(run.model, run.config, run.mesh)
+    held = sum(
+        np.prod(leaf.sharding.shard_shape(leaf.shape), dtype=int) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(state)
+    )
+    assert run.train_step.memory_analysis().alias_size_in_bytes == held
+
+
+def test_a_run_with_small_moments_learns_as_one_with_whole_ones():
+    whole = synthetic.run(synthetic.EIGHT)
+    small = synthetic.run(
+        synthetic.EIGHT, zero1=True, moments_dtype="bfloat16", accumulate=2
+    )
+    _, curve = whole.train(whole.state(), 0, 8)
+    _, other = small.train(small.state(), 0, 8)
+    losses = synthetic.losses(other)
+    np.testing.assert_allclose(losses, synthetic.losses(curve), rtol=2e-3)
+    assert losses[0] == pytest.approx(synthetic.losses(curve)[0], rel=1e-5)
+
+
+def gradients_of_kernels(reduce_dtype: str) -> dict[str, jax.Array]:
+    """The gradients of a step whose products are bfloat16, by path."""
+    config = synthetic.config(
+        reduce_dtype=reduce_dtype, b1=0.0, clip_norm=1e9, frozen=("^vit/",)
+    )
+    config.model.dtype = "bfloat16"
+    made = synthetic.lower(config, synthetic.EIGHT).compile()
+    run = synthetic.Run(
+        config, synthetic.mesh(synthetic.EIGHT), vlm.build(config.model), made
+    )
+    state = step.init_state(run.model, config, run.mesh, jax.random.key(0))
+    state, _ = run.train(state, 0, 1)
+    return optim.flatten(jax.device_get(state.opt_state[1].mu))
+
+
+def test_gradients_of_linear_layers_are_rounded_before_the_sum_or_never():
+    pattern = re.compile("decoder/blocks/(attention|mlp)/.*/kernel")
+    rounded, whole = map(gradients_of_kernels, ("model", "float32"))
+    found = 0
+    for path in filter(pattern.match, whole):
+        found += 1
+        low, high = rounded[path], whole[path]
+        assert np.linalg.norm(low - high) < 0.02 * np.linalg.norm(high), path
+        half = high.astype(jnp.bfloat16).astype(np.float32)
+        assert (half != high).mean() > 0.5, path
+    assert found == 7
 
 
 def test_patterns_that_match_nothing_are_refused():

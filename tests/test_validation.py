@@ -21,6 +21,13 @@ def broken(**changes) -> str:
     return str(error.value)
 
 
+def test_experts_gradients_are_not_summed_in_another_dtype():
+    message = broken(optim__reduce_dtype="float32", model__decoder__moe__experts=8)
+    assert "optim.reduce_dtype='float32': must be 'model'" in message
+    message = broken(optim__reduce_dtype="float32", model__vit__quantization="int8")
+    assert "must be 'model' with model.vit.quantization='int8'" in message
+
+
 def test_the_default_config_is_valid():
     validation.validate(config_lib.Config())
 
@@ -32,6 +39,8 @@ def test_the_default_config_is_valid():
         ("optim__peak_lr", -1.0, "optim.peak_lr=-1.0: must be positive"),
         ("model__z_loss", -1e-4, "model.z_loss=-0.0001: must not be negative"),
         ("mesh__data", 0, "mesh.data=0"),
+        ("optim__moments_dtype", "float16", "'float16': must be one of bfloat16, f"),
+        ("optim__reduce_dtype", "bfloat16", "'bfloat16': must be one of model, fl"),
         ("model__connector__kind", "resampler", "one of average_pool, c_abs"),
         ("model__dtype", "float16", "model.dtype='float16'"),
         ("model__vit__patch_size", 15, "must divide model.vit.image_size=378"),

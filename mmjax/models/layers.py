@@ -17,7 +17,7 @@ from jax.experimental import layout
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from mmjax.models import backends
+from mmjax.models import backends, products
 from mmjax.ops import (
     attention,
     context,
@@ -205,6 +205,8 @@ class Linear(nn.Module):
             bias: Any = self.param("bias", nn.initializers.zeros, self.outputs)
             if self.for_kernel:
                 y = pointwise.add_bias(y, bias)
+            elif products.in_float32():
+                y = products.add(y, bias)
             else:
                 y = y + bias.astype(self.dtype)
         return y
@@ -217,6 +219,8 @@ class Linear(nn.Module):
     def _by_kernel(self, x: Array, rows: tuple[int, ...]) -> Array:
         init = fan_in(math.prod(self.inputs), self.gain)
         kernel = self.param("kernel", init, (*self.inputs, *self.outputs))
+        if products.in_float32() and not on_one_device():
+            return products.multiply(x.astype(self.dtype), kernel, len(self.inputs))
         kernel = kernel.astype(self.dtype)
         if on_one_device():
             # XLA's CPU backend is fast on products of two matrices only. Elsewhere
