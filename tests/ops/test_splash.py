@@ -101,7 +101,7 @@ def test_nothing_passes_between_documents_or_from_the_future():
 )
 def test_blocks_are_cut_to_divide_the_row(tokens, expected):
     mask = splash.Mask(causal=False, window=0, softcap=0.0)
-    kernel = splash._kernel((2, tokens, 80), mask, splash.Blocks(), True)
+    kernel = splash._kernel((2, tokens, 80), mask, splash.Blocks(), 1, True)
     sizes = kernel.kwargs["block_sizes"]
     forward = sizes.block_q, sizes.block_kv, sizes.block_kv_compute
     backward = sizes.block_q_dkv, sizes.block_kv_dkv, sizes.block_kv_dkv_compute
