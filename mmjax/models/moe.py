@@ -104,7 +104,8 @@ def _spread(
 
 def _gathered(kernel: Array, spec: P, axes: tuple[str, ...]) -> Array:
     """The whole of a kernel's slices over these mesh axes."""
-    return jax.lax.all_gather(kernel, axes, axis=list(spec).index(axes), tiled=True)
+    place = next(i for i, entry in enumerate(spec) if axes[0] in (entry or ""))
+    return jax.lax.all_gather(kernel, axes, axis=place, tiled=True)
 
 
 def _varying(tree: Any, *axes: str) -> Any:
