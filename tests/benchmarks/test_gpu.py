@@ -3,15 +3,20 @@
 import json
 import subprocess
 import sys
+import types
 
+import jax
 import numpy as np
 import programs
 import pytest
+from jax._src.cudnn import fused_attention_stablehlo as jax_cudnn
+from jax._src.pallas.triton import pallas_call_registration as registration
 
 from benchmarks import gpu, gpu_kernels, made_up_rows, our_step
 from configs import benchmark_1b, benchmark_39m
 from mmjax import config as config_lib
-from mmjax import validation
+from mmjax import sharding, step, validation
+from mmjax.models import backends, vlm
 
 
 def run(*arguments):
@@ -84,6 +89,31 @@ def test_tables_show_medians_shares_of_peak_and_what_went_wrong():
     assert "| encoder | 100 | 25.0% | 11.2% |" in text
     assert "ended with 1, see above" in text
     assert "| 0.0030 | 0.5000 | WRONG |" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fsdp", "tensor"), [(1, 1), (2, 2)])
+def test_a_step_for_gpus_has_their_kernels_once_a_pass(fsdp, tensor, monkeypatch):
+    """Lowered, not compiled, on CPUs that are taken for GPUs."""
+    monkeypatch.setattr(jax_cudnn, "check_cudnn_version", lambda: 91000)
+    monkeypatch.setattr(backends, "platform", lambda: "gpu")
+    if hasattr(registration, "gpu_info_lib"):  # jax 0.11 asks which GPU it is
+        found = types.SimpleNamespace(compute_capability=90)
+        monkeypatch.setattr(registration.gpu_info_lib, "get_gpu_info", lambda: found)
+    config = benchmark_1b.get_config()
+    config.model.vit.layers = config.model.decoder.layers = 2
+    config.mesh = config_lib.Mesh(1, fsdp, tensor)
+    mesh = sharding.make_mesh(config.mesh, jax.devices()[: fsdp * tensor])
+    model = vlm.build(config.model)
+    traced = step.make_train_step(model, config, mesh).trace(
+        step.abstract_state(model, config, mesh),
+        sharding.batch_shapes(config, config.data.pool_capacity),
+    )
+    program = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert program.count("custom_call @__cudnn$fmhaSoftmax(") == 1
+    assert program.count("custom_call @__cudnn$fmhaSoftmaxBackward(") == 1
+    # Forward, products of outputs and their gradients, backward.
+    assert program.count("custom_call @__gpu$xla.gpu.triton(") == 3
 
 
 @pytest.mark.slow
