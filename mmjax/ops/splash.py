@@ -105,8 +105,11 @@ def _of_row_forward(kernel, q_NTH, k_KSH, v_KSH, segments_T, segments_S):
 
 
 def _of_row_backward(pull, d_out_NTH):
-    # Each block of keys leaves its part of the queries' gradients, and these are added.
-    return None, *additions.of(pull)(d_out_NTH), None, None
+    # Each block of keys leaves its part of the queries' gradients, and these are added:
+    # once, which is what the barrier is for, and not again in each of their readers.
+    d_q_NTH, d_k_KSH, d_v_KSH = additions.of(pull)(d_out_NTH)
+    d_q_NTH = jax.lax.optimization_barrier(d_q_NTH)
+    return None, d_q_NTH, d_k_KSH, d_v_KSH, None, None
 
 
 _attend_row = jax.custom_vjp(_of_row)

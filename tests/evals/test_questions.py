@@ -42,7 +42,7 @@ def empty(groups: int, rows: int, slots: int) -> Batch:
     zero = np.zeros((groups, rows, ROW), np.int32)
     return Batch(
         zero, zero.copy(), zero > 0, zero.copy(), zero.copy(), zero + NO_IMAGE,
-        zero[..., 0], np.zeros((groups, slots, SIDE, SIDE, 3), np.uint8),
+        zero.copy(), np.zeros((groups, slots, SIDE, SIDE, 3), np.uint8),
         np.zeros((groups, slots), bool), np.zeros((groups, slots, 0), np.int32),
     )  # fmt: skip
 
