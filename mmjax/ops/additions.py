@@ -1,8 +1,9 @@
-"""Sums over a first axis as additions, which TPUs' compiler makes 5 times as fast.
+"""Sums over a first axis as additions, which TPUs' compiler makes faster.
 
 A kernel that leaves partial results, as the backward pass of attention does, has them
 summed by `sum(axis=0)`; XLA reduces an axis element by element, but joins additions of
-whole arrays into one pass (v5p: predicted 1.40 and 0.27 ms for 4 x 84 MB).
+whole arrays (predicted for v5p: 1.40 and 0.27 ms for 4 x 84 MB alone, and 45 and 29 ms
+of MM1-3B's step, where it converts them in a pass of its own).
 """
 
 import functools
