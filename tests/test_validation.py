@@ -21,7 +21,7 @@ def broken(**changes) -> str:
     return str(error.value)
 
 
-def test_experts_gradients_are_not_summed_in_another_dtype():
+def test_gradients_of_experts_and_of_8_bits_have_their_own_dtype_of_sums():
     message = broken(optim__reduce_dtype="float32", model__decoder__moe__experts=8)
     assert "optim.reduce_dtype='float32': must be 'model'" in message
     message = broken(optim__reduce_dtype="float32", model__vit__quantization="int8")
