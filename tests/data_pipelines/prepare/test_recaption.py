@@ -65,8 +65,8 @@ def _quiet(_: str) -> None:
 FAST = Manner(per_minute=60_000, backoff=0.01)
 
 
-def _request(root, server, **changes) -> recaption.Request:
-    endpoint = Endpoint(server.url, "m", KEY, 50, timeout=0.5)
+def _request(root, server, timeout=30.0, **changes) -> recaption.Request:
+    endpoint = Endpoint(server.url, "m", KEY, 50, timeout)
     return recaption.Request(str(root), endpoint, manner=FAST)._replace(**changes)
 
 
@@ -120,7 +120,7 @@ def _moody(prompt: str, number: int) -> Act:
         [Act(500)],
         [Act(429, {"Retry-After": "0.05"}), Act(429, {"Retry-After": "0.05"})],
         [Act(503, {"Retry-After": "0.05"}), Act(502)],
-        [Act(hang=1.0)],
+        [Act(hang=3.0)],
         [Act(drop=True), Act(body=b"<html>")],
         [Act(body=b'{"choices": [{"message": {"content": ""}}]}'), Act(429)],
         [],
@@ -131,7 +131,7 @@ def _moody(prompt: str, number: int) -> Act:
 
 def test_trouble_changes_no_byte(root, expected):
     with chat_server.serve(_moody) as server:
-        said = recaption.recaption(_request(root, server), _quiet)
+        said = recaption.recaption(_request(root, server, timeout=1.0), _quiet)
     assert "0 failed" in said
     assert _files(root) == expected
 
