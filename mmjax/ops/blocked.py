@@ -70,7 +70,7 @@ def _forward(q_BTKGH, k_BSKH, v_BSKH, own, rule, block):
 
 def _backward(rule, block, residuals, d_out_BTKGH):
     q_BTKGH, k_BSKH, v_BSKH, own, out_BTKGH, log_BKGT1 = residuals
-    # A product: as a sum of products of numbers XLA's CPU library takes 50 times as long.
+    # Not a sum of products: for that, XLA's library for CPUs takes 50 times as long.
     inner_BTKG = visibility.float32("BTKGH,BTKGH->BTKG", d_out_BTKGH, out_BTKGH)
     inner_BKGT1 = inner_BTKG.transpose(0, 2, 3, 1)[..., None]
     q_BKGTH = q_BTKGH.transpose(0, 2, 3, 1, 4)
