@@ -10,8 +10,7 @@ from mmjax import config as config_lib
 def get_config() -> config_lib.Config:
     """The run; `--config.data.root` names the folder of prepared corpora."""
     config = mm1_7b.get_config()
-    config.model.decoder.remat = "attention"  # experts fill the memory
-    config.model.vit.remat = "attention"
+    config.model.vit.remat = "attention"  # what the experts keep fills the memory
     config.model.decoder.moe = config_lib.Moe(experts=32, every=4, capacity_factor=2.0)
     config.mesh = config_lib.Mesh(data=-1, fsdp=16, expert=8)
     return config

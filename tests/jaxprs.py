@@ -47,3 +47,13 @@ def products(jaxpr) -> collections.Counter:
             for bits, count in products(inside).items():
                 found[bits] += times * count
     return found
+
+
+def count(jaxpr, name: str) -> int:
+    """How often a jaxpr runs a primitive, a scan's once an iteration."""
+    total = 0
+    for equation in jaxpr.eqns:
+        total += equation.primitive.name == name
+        times = equation.params.get("length", 1)
+        total += times * sum(count(inside, name) for inside in _inside(equation))
+    return total

@@ -32,7 +32,8 @@ from mmjax.ops import (
 _policies = jax.checkpoint_policies
 
 RESIDUALS = ("attention",)  # what backends name: outputs, and logs of sums
-PROJECTIONS = ("query", "key", "value", "out", "gate", "up")
+# Products of a layer with its parameters; what went to the experts and came back.
+PROJECTIONS = ("query", "key", "value", "out", "gate", "up", "routed", "returned")
 
 # What the backward pass keeps of a layer besides its input: everything; products with
 # parameters, and what attention would compute again; the latter and PROJECTIONS, on the

@@ -14,6 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
@@ -154,9 +155,11 @@ def _within_capacity(decoder, on_mesh: bool, x, routes, real_ZRT, kernels):
     swap = functools.partial(jax.lax.all_to_all, axis_name="expert", tiled=True)
     if on_mesh:  # all experts for own rows -> own experts for all rows
         buffer_XMD = swap(buffer_XMD, split_axis=0, concat_axis=1)
+        buffer_XMD = checkpoint_name(buffer_XMD, "routed")
     buffer_XMD = experts.within_capacity(buffer_XMD, kernels, activate)
     if on_mesh:
         buffer_XMD = swap(buffer_XMD, split_axis=1, concat_axis=0)
+        buffer_XMD = checkpoint_name(buffer_XMD, "returned")
     buffer = buffer_XMD.reshape(chosen.experts, rows, room, -1).swapaxes(0, 1)
     y_BMD = buffer.reshape(rows, chosen.experts * room, -1)
     y = jax.vmap(moe.combine)(y_BMD, slots, routes.weight)

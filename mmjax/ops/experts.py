@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Float32
 
 from mmjax.ops import moe
@@ -45,7 +46,8 @@ def dropless(
     multiply = functools.partial(multiply, block=block)
     gate_MF = multiply(x_MD, kernels.gate_XDF, slots.runs_X)
     up_MF = multiply(x_MD, kernels.up_XDF, slots.runs_X)
-    y_MD = multiply(activate(gate_MF, up_MF), kernels.down_XFD, slots.runs_X)
+    hidden_MF = activate(*_named(gate_MF, up_MF))
+    y_MD = multiply(hidden_MF, kernels.down_XFD, slots.runs_X)
     return moe.combine(y_MD, slots, routes.weight)
 
 
@@ -57,8 +59,13 @@ def within_capacity(
     """The outputs of each expert for the slots of its buffer."""
     gate_XMF = jnp.einsum("XMD,XDF->XMF", x_XMD, kernels.gate_XDF)
     up_XMF = jnp.einsum("XMD,XDF->XMF", x_XMD, kernels.up_XDF)
-    hidden_XMF = activate(gate_XMF, up_XMF)
+    hidden_XMF = activate(*_named(gate_XMF, up_XMF))
     return jnp.einsum("XMF,XFD->XMD", hidden_XMF, kernels.down_XFD)
+
+
+def _named(gate: Array, up: Array) -> tuple[Array, Array]:
+    """As other MLPs name them for the backward pass."""
+    return checkpoint_name(gate, "gate"), checkpoint_name(up, "up")
 
 
 def _ragged(x_MD, kernel_XDF, runs_X, block):

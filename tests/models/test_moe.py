@@ -5,6 +5,7 @@ import importlib
 
 import jax
 import jax.numpy as jnp
+import jaxprs
 import model_samples
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from mmjax import config as config_lib
 from mmjax import sharding, step
-from mmjax.models import moe, vlm
+from mmjax.models import layers, moe, vlm
 
 PATHS = {
     "ragged_dot": {"backend": "ragged_dot"},
@@ -163,6 +164,30 @@ def test_a_mesh_gives_values_and_gradients_of_one_device(path, shape):
     )
     _, (_, sums) = eight
     assert (sums.dropped_L > 0) == (path == "capacity")
+
+
+@pytest.mark.parametrize("path", ["ragged_dot", "capacity"])
+def test_what_is_kept_of_experts_is_neither_sent_nor_computed_again(path):
+    mesh, module, (x, segments) = synthetic.mesh((1, 2, 1, 4)), layer(path), tokens()
+    params = jax.eval_shape(module.init, jax.random.key(0), x, segments)
+
+    def work(remat):
+        def total(params):
+            return jnp.sum(jnp.sin(module.apply(params, x, segments)[0]))
+
+        if remat != "none":
+            total = jax.checkpoint(total, policy=layers.REMATS[remat])
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            jaxpr = jax.make_jaxpr(jax.grad(total))(params).jaxpr
+        return jaxprs.flops(jaxpr), jaxprs.count(jaxpr, "all_to_all")
+
+    none, kept, again = (work(r) for r in ("none", "projections", "full"))
+    # Without a capacity what comes back is a sum already: its parts are made again.
+    router = 2 * x.size * sparse().decoder.moe.experts
+    most = {"capacity": 0, "ragged_dot": 0.4}[path]
+    assert kept[0] - none[0] - router <= most * (again[0] - none[0])
+    if path == "capacity":
+        assert (kept[1], again[1]) == (3, 5)  # one back: of x no gradient is asked
 
 
 @pytest.mark.slow
