@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 from jax.extend import core
+from jaxtyping import Array
 
 
 def of(function: Callable) -> Callable:
@@ -30,22 +31,40 @@ def of(function: Callable) -> Callable:
 def _evaluate(closed: core.ClosedJaxpr, arguments: list[Any]) -> list[Any]:
     jaxpr = closed.jaxpr
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *arguments]))
+    narrow = {}  # what was converted, by what it became
 
     def value(atom: Any) -> Any:
         return atom.val if isinstance(atom, core.Literal) else known[atom]
 
     for equation in jaxpr.eqns:
-        results = _apply(equation, [value(atom) for atom in equation.invars])
+        values = [value(atom) for atom in equation.invars]
+        if _is_sum(equation):
+            results = [_added(narrow.get(equation.invars[0], values[0]), values[0])]
+        else:
+            results = _apply(equation, values)
+        if equation.primitive.name == "convert_element_type":
+            narrow[equation.outvars[0]] = values[0]
         known.update(zip(equation.outvars, results))
     return [value(atom) for atom in jaxpr.outvars]
+
+
+def _is_sum(equation: core.JaxprEqn) -> bool:
+    name, params = equation.primitive.name, equation.params
+    return name == "reduce_sum" and tuple(params["axes"]) == (0,)
+
+
+def _added(parts: Any, converted: Any) -> Array:
+    """The sum of the parts in the type that all of them are converted to.
+
+    Converted one by one: all at once would be an array of its own, for several readers.
+    """
+    return functools.reduce(operator.add, (x.astype(converted.dtype) for x in parts))
 
 
 def _apply(equation: core.JaxprEqn, values: list[Any]) -> list[Any]:
     primitive, params = equation.primitive, equation.params
     if primitive.name == "jit":
         return _evaluate(params["jaxpr"], values)
-    if primitive.name == "reduce_sum" and tuple(params["axes"]) == (0,):
-        return [functools.reduce(operator.add, values[0])]
     with jax.named_scope(str(equation.source_info.name_stack)):  # profiles show it
         made = primitive.bind(*values, **primitive.get_bind_params(params))
     return list(made) if primitive.multiple_results else [made]

@@ -27,6 +27,15 @@ def test_a_rewritten_function_gives_the_same_without_sums_over_first_axes():
     jax.tree.map(np.testing.assert_allclose, found, wanted)
 
 
+def test_parts_are_converted_one_by_one():
+    """An array of all in the wider type would be one that several additions read."""
+    parts = jnp.ones((4, 5, 6), jnp.bfloat16)
+    text = str(jax.make_jaxpr(additions.of(lambda x: x.sum(0)))(parts))
+    assert text.count("f32[5,6]") > 4
+    used = jax.jit(additions.of(lambda x: x.sum(0))).lower(parts).as_text()
+    assert "4x5x6xf32" not in used
+
+
 def test_functions_that_close_over_traced_arrays_are_rewritten_too():
     x, y = jnp.ones((3, 4)), jnp.arange(3.0)
 
