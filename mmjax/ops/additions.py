@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import Array
 
@@ -22,7 +23,8 @@ def of(function: Callable) -> Callable:
     def rewritten(*arguments: Any) -> Any:
         made: Any = jax.make_jaxpr(function, return_shape=True)(*arguments)
         closed, shapes = made
-        results = _evaluate(closed, jax.tree.leaves(arguments))
+        leaves = [jnp.asarray(x) for x in jax.tree.leaves(arguments)]
+        results = _evaluate(closed, leaves)
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return rewritten
@@ -53,7 +55,7 @@ def _is_sum(equation: core.JaxprEqn) -> bool:
     return name == "reduce_sum" and tuple(params["axes"]) == (0,)
 
 
-def _added(parts: Any, converted: Any) -> Array:
+def _added(parts: Array, converted: Array) -> Array:
     """The sum of the parts in the type that all of them are converted to.
 
     Converted one by one: all at once would be an array of its own, for several readers.
