@@ -29,11 +29,18 @@ def _gpus(data: int, fsdp: int, accumulate: int, decoder_remat: str) -> Choice:
     }
 
 
+_KEPT_LESS = {"model.vit.remat": "attention", "model.decoder.remat": "attention"}
 CHOICES: Mapping[str, Mapping[str, Choice]] = {
     "mm1_3b": {
         "v5p:4x4x8": {},
         "v5p:8x8x8": {},
-        "v6e:16x16": {"model.vit.remat": "attention"},
+        "v6e:16x16": {
+            "model.vit.remat": "attention",
+            # As many numbers as 20 heads of 128 have, in halves of its matrix units.
+            "model.decoder.heads": 10,
+            "model.decoder.kv_heads": 10,
+            "model.decoder.head_size": 256,
+        },
         "h100:8": _gpus(1, 8, 16, "projections"),
         "h100:64": _gpus(8, 8, 2, "projections"),
         "h100:512": _gpus(32, 16, 1, "projections"),
@@ -59,6 +66,16 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
         "h200:8": _gpus(1, 8, 32, "attention"),
         "h200:64": _gpus(4, 16, 8, "projections"),
         "h200:512": _gpus(32, 16, 1, "projections"),
+    },
+    "mm1_3b_moe": {
+        "v5p:4x4x8": {"optim.accumulate": 2},
+        "v5p:8x8x8": {},
+        "v6e:16x16": _KEPT_LESS,
+    },
+    "mm1_7b_moe": {
+        "v5p:4x4x8": {"optim.accumulate": 2},
+        "v5p:8x8x8": {},
+        "v6e:16x16": _KEPT_LESS,
     },
 }
 

@@ -7,13 +7,17 @@ becomes a start for it by `python -m mmjax.upcycle`.
 """
 
 from configs import mm1_3b
+from configs import hardware as hardware_lib
 from mmjax import config as config_lib
 
 
-def get_config() -> config_lib.Config:
-    """The run; `--config.data.root` names the folder of prepared corpora."""
+def get_config(hardware: str = "") -> config_lib.Config:
+    """The run; `--config.data.root` names the folder of prepared corpora.
+
+    `hardware` is a name of `configs/hardware.py`:
+    --config=configs/mm1_3b_moe.py:v5p:4x4x8.
+    """
     config = mm1_3b.get_config()
-    config.model.vit.remat = "attention"  # what the experts keep fills the memory
     config.model.decoder.moe = config_lib.Moe(experts=64, every=2, capacity_factor=2.0)
     config.mesh = config_lib.Mesh(data=-1, fsdp=16, expert=8)
-    return config
+    return hardware_lib.fitted(config, "mm1_3b_moe", hardware)

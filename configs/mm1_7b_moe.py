@@ -4,13 +4,17 @@
 """
 
 from configs import mm1_7b
+from configs import hardware as hardware_lib
 from mmjax import config as config_lib
 
 
-def get_config() -> config_lib.Config:
-    """The run; `--config.data.root` names the folder of prepared corpora."""
+def get_config(hardware: str = "") -> config_lib.Config:
+    """The run; `--config.data.root` names the folder of prepared corpora.
+
+    `hardware` is a name of `configs/hardware.py`:
+    --config=configs/mm1_7b_moe.py:v5p:4x4x8.
+    """
     config = mm1_7b.get_config()
-    config.model.vit.remat = "attention"  # what the experts keep fills the memory
     config.model.decoder.moe = config_lib.Moe(experts=32, every=4, capacity_factor=2.0)
     config.mesh = config_lib.Mesh(data=-1, fsdp=16, expert=8)
-    return config
+    return hardware_lib.fitted(config, "mm1_7b_moe", hardware)
