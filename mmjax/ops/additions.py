@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import layout
 from jax.extend import core
 from jaxtyping import Array
 
@@ -59,8 +60,16 @@ def _added(parts: Array, converted: Array) -> Array:
     """The sum of the parts in the type that all of them are converted to.
 
     Converted one by one: all at once would be an array of its own, for several readers.
+    And where they lie: left alone, TPUs' compiler copies them into another order first.
     """
-    return functools.reduce(operator.add, (x.astype(converted.dtype) for x in parts))
+    pinned = _in_order(parts)
+    return functools.reduce(operator.add, (x.astype(converted.dtype) for x in pinned))
+
+
+def _in_order(x: Array) -> Array:
+    """The array, with its first axis outermost in memory and its last innermost."""
+    constrained: Any = layout.with_layout_constraint
+    return constrained(x, layout.Layout(tuple(range(x.ndim))))
 
 
 def _apply(equation: core.JaxprEqn, values: list[Any]) -> list[Any]:
