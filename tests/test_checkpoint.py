@@ -61,7 +61,7 @@ def assert_equal(left, right):
 
 
 @pytest.mark.parametrize(
-    "shape", [pytest.param(synthetic.ONE, marks=pytest.mark.slow), synthetic.EIGHT]
+    "shape", [synthetic.ONE, pytest.param(synthetic.EIGHT, marks=pytest.mark.slow)]
 )
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, shape):
     run = synthetic.run(shape)

@@ -88,7 +88,7 @@ slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 @pytest.mark.parametrize(
     ("make", "sizes"),
     [
-        (rows, (1, 2, 1, 1, 4)),
+        slow(rows, (1, 2, 1, 1, 4)),
         slow(rows, (1, 1, 1, 1, 8)),
         slow(rows, (2, 1, 2, 1, 2)),
         slow(plain, (4, 1, 1, 1, 2)),

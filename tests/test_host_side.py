@@ -59,7 +59,11 @@ class Watched:
 
 
 @pytest.mark.parametrize(
-    ("every", "pauses"), [((1, 100, 0), {6}), ((2, 4, 3), {3, 4, 6})]
+    ("every", "pauses"),
+    [
+        pytest.param((1, 100, 0), {6}, marks=pytest.mark.slow),
+        ((2, 4, 3), {3, 4, 6}),
+    ],
 )
 def test_no_step_is_waited_for_before_the_next_is_handed_over(
     world, tmp_path, every, pauses

@@ -59,7 +59,7 @@ FSDP_AND_TENSOR = (1, 2, 4)
 @pytest.mark.parametrize(
     ("kind", "shape"),
     [
-        ("int8", synthetic.EIGHT),
+        pytest.param("int8", synthetic.EIGHT, marks=pytest.mark.slow),
         pytest.param("int8", FSDP_AND_TENSOR, marks=pytest.mark.slow),
         pytest.param("fp8", synthetic.EIGHT, marks=pytest.mark.slow),
         pytest.param("fp8", FSDP_AND_TENSOR, marks=pytest.mark.slow),
@@ -106,6 +106,7 @@ def test_products_with_weights_of_layers_are_quantized_and_no_others(kind):
     assert set(after) == {(8, 8), (32, 32)}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_quantized_run_is_one_of_any_run(tmp_path):
     eight, plain = run("int8", synthetic.ONE), run("none", synthetic.ONE)
     state, _ = eight.train(eight.state(), 0, 3)

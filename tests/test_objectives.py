@@ -39,7 +39,7 @@ def trained(kind: str, shape=synthetic.ONE, steps: int = 2, accumulate: int = 1)
 @pytest.mark.parametrize(
     ("kind", "shape"),
     [
-        ("contrastive", synthetic.EIGHT),
+        pytest.param("contrastive", synthetic.EIGHT, marks=pytest.mark.slow),
         pytest.param("contrastive", (2, 2, 1, 1, 2), marks=pytest.mark.slow),
         pytest.param("aim", synthetic.EIGHT, marks=pytest.mark.slow),
         pytest.param("aim", (2, 1, 2, 1, 2), marks=pytest.mark.slow),

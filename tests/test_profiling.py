@@ -66,6 +66,7 @@ def test_a_trace_holds_the_steps_of_the_range_and_changes_no_record(
     assert records[0] == records[1]
 
 
+@pytest.mark.slow
 def test_a_run_that_stops_while_it_is_traced_leaves_what_it_has(
     world, tmp_path, capsys
 ):

@@ -66,6 +66,7 @@ def test_what_is_missing_is_told_at_the_start(run):
     run.config.evaluation.tasks = ("questions",)
 
 
+@pytest.mark.slow
 def test_tasks_are_asked_on_the_way_and_again_by_no_later_start(tmp_path, monkeypatch):
     sample_world.ensure(tmp_path / "world", tiny_run.spec(), progress=False)
     made = tiny_run.make_config(tmp_path / "world")

@@ -147,6 +147,7 @@ def test_axes_that_do_not_divide_are_dropped():
     assert optim.flatten(specs)["vit/blocks/mlp/up/kernel"] == P(None, "fsdp", None)
 
 
+@pytest.mark.slow
 def test_weights_are_sliced_over_context_as_over_fsdp():
     config = synthetic.config()
     config.model.decoder.moe = config_lib.Moe(experts=4)

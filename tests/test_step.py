@@ -229,6 +229,7 @@ def test_all_of_the_state_is_written_in_place(optim):
     assert run.train_step.memory_analysis().alias_size_in_bytes == held
 
 
+@pytest.mark.slow
 def test_a_run_with_small_moments_learns_as_one_with_whole_ones():
     whole = synthetic.run(synthetic.EIGHT)
     small = synthetic.run(

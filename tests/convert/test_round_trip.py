@@ -123,7 +123,9 @@ def test_what_llava_cannot_say_is_refused_with_the_reason(tmp_path, change, reas
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
-@pytest.mark.parametrize("decoder_only", [False, True])
+@pytest.mark.parametrize(
+    "decoder_only", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "kind", ["aim", pytest.param("contrastive", marks=pytest.mark.slow)]
 )
