@@ -6,8 +6,8 @@ twice an even share of a row; MM1 doesn't publish its capacity. A dense checkpoi
 becomes a start for it by `python -m mmjax.upcycle`.
 """
 
-from configs import mm1_3b
 from configs import hardware as hardware_lib
+from configs import mm1_3b
 from mmjax import config as config_lib
 
 

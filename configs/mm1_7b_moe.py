@@ -3,8 +3,8 @@
 41 B parameters with our dimensions (MM1: 47 B); all else as in `configs/mm1_3b_moe.py`.
 """
 
-from configs import mm1_7b
 from configs import hardware as hardware_lib
+from configs import mm1_7b
 from mmjax import config as config_lib
 
 
