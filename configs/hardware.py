@@ -14,6 +14,7 @@ but that fewer and larger microbatches gather weights less often. None was ever 
 from collections.abc import Mapping
 from typing import Any
 
+from mmjax import config as config_lib
 from mmjax.config import Config
 
 Choice = Mapping[str, Any]  # values by the path of a field, as on the command line
@@ -94,10 +95,5 @@ def fitted(config: Config, name: str, hardware: str) -> Config:
             f"{', '.join(known)}"
         )
     for path, value in known[hardware].items():
-        *parts, field = path.split(".")
-        owner = config
-        for part in parts:
-            owner = getattr(owner, part)
-        getattr(owner, field)  # an AttributeError for a field that isn't there
-        setattr(owner, field, value)
+        config_lib.assign(config, path, value)
     return config

@@ -6,6 +6,7 @@ that a config obeys are in `mmjax.validation`.
 """
 
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -741,6 +742,18 @@ def mm1_learning_rate(parameters: int) -> float:
     (arXiv 2403.09611, appendix B).
     """
     return math.exp(-0.4214 * math.log(parameters) - 0.5535)
+
+
+def value(config: Config, path: str) -> Any:
+    """The field at a path, as the command line writes it: "mesh.fsdp"."""
+    return functools.reduce(getattr, path.split("."), config)
+
+
+def assign(config: Config, path: str, new: Any) -> None:
+    """Sets the field at a path; AttributeError where there is none."""
+    value(config, path)
+    *parents, field = path.split(".")
+    setattr(functools.reduce(getattr, parents, config), field, new)
 
 
 def to_dict(config: Config) -> dict:

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import functools
 import math
 import os
 import pathlib
@@ -208,10 +207,8 @@ def _first_that_fits(run: Run, wishes: list[dict[str, Any]]) -> str:
     for wish in wishes:
         changed, words = copy.deepcopy(run.config), []
         for path, value in wish.items():
-            *parents, field = path.split(".")
-            owner = functools.reduce(getattr, parents, changed)
             words.append(f"--config.{path}={value} (now {_now(run, path)})")
-            setattr(owner, field, value)
+            config_lib.assign(changed, path, value)
         if _obeys(changed, run.mesh.size):
             return " ".join(words)
     return ""
@@ -222,7 +219,7 @@ def _now(run: Run, path: str) -> Any:
     group, _, field = path.partition(".")
     if group == "mesh":
         return run.mesh.shape[field]
-    return functools.reduce(getattr, path.split("."), run.config)
+    return config_lib.value(run.config, path)
 
 
 def _obeys(config: Config, devices: int) -> bool:

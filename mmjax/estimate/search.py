@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from mmjax import config as config_lib
 from mmjax import dry_run, metrics, typecheck, validation
 from mmjax.config import Config
 from mmjax.estimate import parts, prediction, text
@@ -57,11 +58,8 @@ def variants(config: Config, searched: Sequence[str]) -> list[Variant]:
 def _changed(config: Config, changes: Sequence[tuple[str, str]]) -> Config:
     made = copy.deepcopy(config)
     for field, value in changes:
-        *parents, name = field.split(".")
-        node: Any = made
-        for parent in parents:
-            node = getattr(node, parent)
-        setattr(node, name, _read(f"{field}={value}", value, getattr(node, name)))
+        current = config_lib.value(made, field)
+        config_lib.assign(made, field, _read(f"{field}={value}", value, current))
     return made
 
 

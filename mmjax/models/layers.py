@@ -13,7 +13,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 from jax.ad_checkpoint import checkpoint_name
-from jax.experimental import layout
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
@@ -22,6 +21,7 @@ from mmjax.ops import (
     attention,
     context,
     kernels,
+    layouts,
     pointwise,
     quantized,
     recall,
@@ -121,10 +121,7 @@ def features_last(x: Array) -> Array:
     Left alone, TPUs' compiler lays rows of the decoder out with positions side by side,
     for the sake of one of their readers, and copies them for the others.
     """
-    if backends.platform() != "tpu":
-        return x
-    constrained: Any = layout.with_layout_constraint
-    return constrained(x, layout.Layout(tuple(range(x.ndim))))
+    return layouts.in_order(x) if backends.platform() == "tpu" else x
 
 
 def shards(axis: str, size: int) -> int:

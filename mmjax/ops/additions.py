@@ -13,9 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import layout
 from jax.extend import core
 from jaxtyping import Array
+
+from mmjax.ops import layouts
 
 
 def of(function: Callable) -> Callable:
@@ -42,7 +43,8 @@ def _evaluate(closed: core.ClosedJaxpr, arguments: list[Any]) -> list[Any]:
     for equation in jaxpr.eqns:
         values = [value(atom) for atom in equation.invars]
         if _is_sum(equation):
-            results = [_added(narrow.get(equation.invars[0], values[0]), values[0])]
+            parts = narrow.get(equation.invars[0], values[0])
+            results = [_added(parts, values[0].dtype)]
         else:
             results = _apply(equation, values)
         if equation.primitive.name == "convert_element_type":
@@ -56,20 +58,14 @@ def _is_sum(equation: core.JaxprEqn) -> bool:
     return name == "reduce_sum" and tuple(params["axes"]) == (0,)
 
 
-def _added(parts: Array, converted: Array) -> Array:
+def _added(parts: Array, dtype: Any) -> Array:
     """The sum of the parts in the type that all of them are converted to.
 
     Converted one by one: all at once would be an array of its own, for several readers.
     And where they lie: left alone, TPUs' compiler copies them into another order first.
     """
-    pinned = _in_order(parts)
-    return functools.reduce(operator.add, (x.astype(converted.dtype) for x in pinned))
-
-
-def _in_order(x: Array) -> Array:
-    """The array, with its first axis outermost in memory and its last innermost."""
-    constrained: Any = layout.with_layout_constraint
-    return constrained(x, layout.Layout(tuple(range(x.ndim))))
+    pinned = layouts.in_order(parts)
+    return functools.reduce(operator.add, (x.astype(dtype) for x in pinned))
 
 
 def _apply(equation: core.JaxprEqn, values: list[Any]) -> list[Any]:

@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from mmjax.ops import additions
+from mmjax.ops import additions, padding
 
 LANES = 128  # numbers side by side in a TPU's registers
 SUBLANES = 16  # rows of a register, of two bytes a number
 RESIDUALS = "attention"  # name of what the backward kernel needs of the forward one
-_PADDING = -1  # segment of what is added to a row
 
 
 class Blocks(NamedTuple):
@@ -68,12 +67,8 @@ def attend(
             "splash backend"
         )
     more = -tokens % LANES
-    if more and segments_BT is None:
-        segments_BT = jnp.zeros(q_BTNH.shape[:2], jnp.int32)
+    segments_BT = padding.segments(segments_BT, *q_BTNH.shape[:2], more)
     if segments_BT is not None:
-        segments_BT = jnp.pad(
-            segments_BT, ((0, 0), (0, more)), constant_values=_PADDING
-        )
         segments_BS = segments_BT if part is None else segments_BS
     widths = ((0, 0), (0, more), (0, 0), (0, -size % SUBLANES))
     q, k, v = (

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
+from mmjax.ops import padding
+
 BLOCK = 128  # tokens of the kernel's blocks, which rows must be multiples of
 RESIDUALS = "attention"  # name of what the backward kernel needs of the forward one
-_PADDING = -1  # segment of what is added to a row
 
 
 def attend(
@@ -39,12 +40,7 @@ def attend(
             "positions among themselves"
         )
     more = -tokens % BLOCK
-    if more and segments_BT is None:
-        segments_BT = jnp.zeros((rows, tokens), jnp.int32)
-    if segments_BT is not None:
-        segments_BT = jnp.pad(
-            segments_BT, ((0, 0), (0, more)), constant_values=_PADDING
-        )
+    segments_BT = padding.segments(segments_BT, rows, tokens, more)
     q, k, v = (
         jnp.pad(x, ((0, 0), (0, more), (0, 0), (0, 0)))
         for x in (q_BTNH, k_BSKH, v_BSKH)
