@@ -55,7 +55,7 @@ def attend(
     (`visibility.Spread`) those must be a multiple of 2 * LANES. `interpret` runs the
     kernel without a TPU, slowly.
     """
-    tokens, _, size = q_BTNH.shape[1:]
+    rows, tokens, _, size = q_BTNH.shape
     if k_BSKH.shape[1] != tokens * parts:
         raise ValueError(
             f"{k_BSKH.shape[1]} keys for {tokens} queries: the splash backend is of "
@@ -67,7 +67,7 @@ def attend(
             "splash backend"
         )
     more = -tokens % LANES
-    segments_BT = padding.segments(segments_BT, *q_BTNH.shape[:2], more)
+    segments_BT = padding.segments(segments_BT, rows, tokens, more)
     if segments_BT is not None:
         segments_BS = segments_BT if part is None else segments_BS
     widths = ((0, 0), (0, more), (0, 0), (0, -size % SUBLANES))

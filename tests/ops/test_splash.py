@@ -3,12 +3,12 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
+import kernel_samples
 import pytest
 import synthetic
 from jax.sharding import PartitionSpec
 
-from mmjax.ops import attention, splash
+from mmjax.ops import splash
 
 BLOCKS = splash.Blocks(128, 128, 128)
 OPTIONS = {
@@ -18,81 +18,40 @@ OPTIONS = {
 }
 
 
-def inputs(tokens, heads=4, kv_heads=2, size=16):
-    rng = np.random.default_rng(0)
-    shapes = [(2, tokens, n, size) for n in (heads, kv_heads, kv_heads)]
-    return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
-
-
-def documents(tokens):
-    rng = np.random.default_rng(1)
-    return jnp.asarray(np.sort(rng.integers(0, 3, (2, tokens))), jnp.int32)
-
-
 def by_kernel(q, k, v, segments, causal, window=0, scale=0.0, softcap=0.0):
     mask = splash.Mask(causal, window, softcap)
     scale = scale or q.shape[-1] ** -0.5
     return splash.attend(q, k, v, segments, mask, scale, BLOCKS, interpret=True)
 
 
-def by_reference(q, k, v, segments, causal, **options):
-    return attention.attend(q, k, v, segments, causal, "reference", 0, **options)
-
-
-def assert_equal(tokens, segments, causal, heads=(4, 2), size=16, **options):
-    """In values and gradients."""
-    q, k, v = inputs(tokens, *heads, size)
-    weights = np.random.default_rng(2).normal(size=q.shape).astype(np.float32)
-
-    def of(attend):
-        def total(q, k, v):
-            out = attend(q, k, v, segments, causal, **options)
-            return jnp.sum(out * weights), out
-
-        return jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(q, k, v)
-
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-        of(by_kernel),
-        of(by_reference),
-    )
-
-
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_rows_of_documents_are_those_of_the_reference(options):
-    assert_equal(256, documents(256), True, **options)
+    kernel_samples.assert_equal(
+        by_kernel, 256, kernel_samples.documents(256), True, **options
+    )
 
 
 @pytest.mark.parametrize("size", [24, 128])
 def test_heads_of_any_size_lie_as_the_kernel_wants_them(size):
-    assert_equal(128, documents(128), True, size=size)
+    kernel_samples.assert_equal(
+        by_kernel, 128, kernel_samples.documents(128), True, size=size
+    )
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (4, 1)])
 def test_query_heads_read_the_key_heads_that_are_theirs(heads):
-    assert_equal(128, documents(128), True, heads)
+    kernel_samples.assert_equal(
+        by_kernel, 128, kernel_samples.documents(128), True, heads
+    )
 
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_tokens_that_fill_no_block_see_nothing_of_what_is_added(causal):
-    assert_equal(150, None, causal)
+    kernel_samples.assert_equal(by_kernel, 150, None, causal)
 
 
 def test_nothing_passes_between_documents_or_from_the_future():
-    q, k, v = inputs(130)
-    segments = documents(130)
-
-    def one(k, v, place):
-        return jnp.sum(jnp.sin(by_kernel(q, k, v, segments, True)[0, place]))
-
-    gradient = jax.jit(jax.grad(one, argnums=(0, 1)), static_argnums=2)
-    row = np.asarray(segments)[0]
-    for place in 70, 129:
-        seen = (row == row[place]) & (np.arange(130) <= place)
-        assert 1 < seen.sum() < 130
-        d_k, d_v = (np.abs(d[0]).sum((1, 2)) > 0 for d in gradient(k, v, place))
-        np.testing.assert_array_equal(d_k, seen)
-        np.testing.assert_array_equal(d_v, seen)
+    kernel_samples.assert_nothing_leaks(by_kernel)
 
 
 @pytest.mark.parametrize(
