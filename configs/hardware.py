@@ -41,6 +41,8 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
             "model.decoder.heads": 10,
             "model.decoder.kv_heads": 10,
             "model.decoder.head_size": 256,
+            # The table of the vocabulary is gathered once a pass, not for each chunk.
+            "model.loss_chunk": 4096,
         },
         "h100:8": _gpus(1, 8, 16, "projections"),
         "h100:64": _gpus(8, 8, 2, "projections"),

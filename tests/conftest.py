@@ -3,10 +3,16 @@
 import os
 import pathlib
 import signal
+import tempfile
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the first process has it for all
+    # What several tests compile is compiled by the first of them.
+    _compiled = tempfile.TemporaryDirectory(prefix="mmjax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 if os.environ["JAX_PLATFORMS"] == "cpu":
     os.environ["XLA_FLAGS"] = (
         os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -49,15 +55,6 @@ def answerer(tmp_path_factory):
     import talking  # and with it jax, which most tests start otherwise
 
     return talking.make(tmp_path_factory.mktemp("talking"))
-
-
-@pytest.fixture(scope="module")
-def compile_once(tmp_path_factory):
-    """Programs that several tests compile are compiled by the first."""
-    import synthetic
-
-    with synthetic.compiled_once(tmp_path_factory.mktemp("xla")):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -148,17 +147,6 @@ def quick_compilation() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
-
-
-@contextlib.contextmanager
-def compiled_once(folder: pathlib.Path) -> Iterator[None]:
-    """Within it, the second and later runs of one config find the step compiled."""
-    old = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    with quick_compilation():
-        yield
-    jax.config.update("jax_compilation_cache_dir", old)
 
 
 class Run(NamedTuple):

@@ -51,7 +51,10 @@ def make_config(world, kind: str, **changes) -> config.Config:
     return made
 
 
-@pytest.fixture(scope="module", params=["contrastive", "aim"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("contrastive", marks=pytest.mark.slow), "aim"],
+)
 def finished(request, world, tmp_path_factory):
     """The kind and the workdir of a run that was never interrupted."""
     workdir = tmp_path_factory.mktemp("runs") / request.param

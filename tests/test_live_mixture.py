@@ -31,7 +31,7 @@ HERE = pathlib.Path(__file__).parent
 WEIGHTS = (1, 2, 7)
 
 
-pytestmark = pytest.mark.usefixtures("compile_once")
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def scheduled(world, *changes):

@@ -21,7 +21,7 @@ from mmjax import (
     validation,
 )
 
-pytestmark = pytest.mark.usefixtures("compile_once")
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def make_config(world, **decoder):
@@ -74,6 +74,7 @@ def test_a_step_that_asks_for_too_much_ends_the_run_with_what_is_known(failed):
     )
 
 
+@pytest.mark.slow
 def test_the_workdir_of_a_run_without_memory_is_sound(world, failed):
     """It has a profile of memory and no checkpoint; the repaired run goes on in it."""
     lines, workdir = failed

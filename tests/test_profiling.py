@@ -10,7 +10,7 @@ import tiny_run
 from mmjax import config, profiling, train
 from mmjax.profiling import steps_of
 
-pytestmark = pytest.mark.usefixtures("compile_once")
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def make_config(world):
@@ -87,6 +87,7 @@ def test_a_run_that_stops_while_it_is_traced_leaves_what_it_has(
     assert traced(tmp_path)[0] == [2, 3]
 
 
+@pytest.mark.slow
 def test_a_trace_that_cannot_be_written_does_not_end_the_run(world, tmp_path, capsys):
     tmp_path.mkdir(exist_ok=True)
     (tmp_path / "profile").write_text("not a folder")

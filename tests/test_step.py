@@ -216,8 +216,14 @@ def test_zero1_changes_where_moments_lie_and_no_update(shape):
 
 @pytest.mark.parametrize(
     "optim",
-    [{}, {"zero1": True, "moments_dtype": "bfloat16", "accumulate": 2}],
-    ids=["plain", "small"],
+    [
+        pytest.param({}, id="plain"),
+        pytest.param(
+            {"zero1": True, "moments_dtype": "bfloat16", "accumulate": 2},
+            id="small",
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_all_of_the_state_is_written_in_place(optim):
     run = synthetic.run(synthetic.EIGHT, **optim)
@@ -257,6 +263,7 @@ def gradients_of_kernels(reduce_dtype: str) -> dict[str, jax.Array]:
     return optim.flatten(jax.device_get(state.opt_state[1].mu))
 
 
+@pytest.mark.slow
 def test_gradients_of_linear_layers_are_rounded_before_the_sum_or_never():
     pattern = re.compile("decoder/blocks/(attention|mlp)/.*/kernel")
     rounded, whole = map(gradients_of_kernels, ("model", "float32"))

@@ -18,7 +18,7 @@ from data_pipelines.prepare import sample_world
 from mmjax import checkpoint, optim, sharding, step, train
 from mmjax.models import vlm
 
-pytestmark = pytest.mark.usefixtures("compile_once")
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,7 @@ def test_a_run_leaves_curves_checkpoints_summary_and_report(finished):
     assert resolved["versions"]["jax"] == jax.__version__
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_becomes_bit_for_bit_the_uninterrupted_one(
     world, finished, tmp_path, capsys
 ):

@@ -58,7 +58,9 @@ CROSSED = model_samples.batch(
 )
 
 
-@pytest.mark.parametrize("held", ["plain", "crossed"])
+@pytest.mark.parametrize(
+    "held", ["plain", pytest.param("crossed", marks=pytest.mark.slow)]
+)
 def test_blocks_that_look_at_images_start_shut_or_as_they_were(held, tmp_path):
     run = made(every=4)
     run.model.decoder.cross_attention.every = 2

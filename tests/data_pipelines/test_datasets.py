@@ -93,7 +93,7 @@ def test_rows_can_be_sliced_and_filtered(opened):
     ("before", "after"),
     [
         ({"threads": 1}, {"threads": 4}),
-        ({"threads": 3}, {"workers": 2}),
+        pytest.param({"threads": 3}, {"workers": 2}, marks=pytest.mark.slow),
         pytest.param({"workers": 2}, {"workers": 1}, marks=pytest.mark.slow),
     ],
 )

@@ -107,6 +107,7 @@ def test_tasks_give_figures_examples_a_page_and_exports(run, capsys):
     assert [path.read_bytes() for path in sorted(home.iterdir())] == again
 
 
+@pytest.mark.slow
 def test_exchanged_answers_are_a_result_of_their_own(run, tmp_path):
     for more in ([], ["--exchanged"]):
         evaluate(run, "--tasks=arc_easy", "--shots=0,4", f"--out={tmp_path}", *more)

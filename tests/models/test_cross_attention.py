@@ -139,7 +139,9 @@ def test_a_block_is_flamingo_s_written_out(images):
         np.testing.assert_allclose(found[0, row, t], here, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("images", SEEN)
+@pytest.mark.parametrize(
+    "images", [pytest.param("last", marks=pytest.mark.slow), "all_before"]
+)
 def test_gradients_reach_the_images_that_a_token_sees_and_are_finite(images):
     made = model(images=images)
     block, params, x, pool = layer(made)
