@@ -23,6 +23,11 @@ from mmjax.step import State
 _WRITING = 4  # largest shards that `save_weights` holds while it writes them
 
 
+def folder_of(workdir: pathlib.Path) -> pathlib.Path:
+    """Where a run has its checkpoints, in folders named by their steps."""
+    return workdir / "checkpoints"
+
+
 class Checkpointer:
     """The checkpoints of one run, in one folder. All processes call it in step."""
 
@@ -202,8 +207,8 @@ def _reader(
 ) -> Iterator[tuple[ocp.CheckpointManager, int]]:
     """The manager and the step of a run, of its checkpoints or of one of them."""
     folder = _absolute(path)
-    if (folder / "checkpoints").is_dir():
-        folder = folder / "checkpoints"
+    inner = folder_of(folder)
+    folder = inner if inner.is_dir() else folder
     step = None
     if (folder / "params").is_dir() and folder.name.isdigit():
         folder, step = folder.parent, int(folder.name)

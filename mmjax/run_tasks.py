@@ -4,10 +4,10 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
 from data_pipelines import paths
-from mmjax import metrics
+from mmjax import checkpoint, metrics
 from mmjax.answering import Answerer
 from mmjax.config import Config
-from mmjax.evaluation import jobs
+from mmjax.evaluation import jobs, results
 from mmjax.evaluation.jobs import Choice, Job
 from mmjax.evaluation.results import Result
 from mmjax.run_setup import Run
@@ -53,8 +53,8 @@ def evaluate(
     found: Results = {}
     if answerer is None:
         return found
-    home = run.workdir / "evaluation" / f"step_{done}"
-    same = str((run.workdir / "checkpoints" / str(done)).absolute())
+    same = str((checkpoint.folder_of(run.workdir) / str(done)).absolute())
+    home = results.folder_of(run.workdir / results.FOLDER, same)
     given = jobs.run(answerer, wanted, home, same, _BATCH, lambda text: None)
     for job, result, _ in given:
         found.setdefault(job.name, {})[result.shots] = result

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 
 from mmjax import (
+    checkpoint,
     cli,
     dry_run,
     metrics,
@@ -78,7 +79,9 @@ def train(
     stop = Stop(config.max_hours, config.log.every)
     with contextlib.ExitStack() as stack:
         screen = _screen(stack)
-        checkpoints = Checkpointer(str(workdir / "checkpoints"), config.checkpoint)
+        checkpoints = Checkpointer(
+            str(checkpoint.folder_of(workdir)), config.checkpoint
+        )
         stack.callback(checkpoints.close)
         past = resuming.past(checkpoints, workdir)
         config = schedule.merged(config, past.changes)

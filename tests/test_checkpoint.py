@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 import synthetic
+from short_form import slow_unless
 
 from mmjax import checkpoint, optim, step
 from mmjax import config as config_lib
@@ -87,7 +88,10 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, shape):
     assert_equal(state, expected)
 
 
-@pytest.mark.parametrize("shapes", [(synthetic.ONE, (2, 2, 2)), ((2, 2, 2), (1, 4, 1))])
+MESHES = ((synthetic.ONE, (2, 2, 2)), ((2, 2, 2), (1, 4, 1)))
+
+
+@pytest.mark.parametrize("shapes", slow_unless(MESHES, MESHES[:1]))
 def test_a_checkpoint_restores_onto_another_mesh(tmp_path, shapes):
     before, after = shapes
     state = numbers(before)

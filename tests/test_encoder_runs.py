@@ -113,6 +113,7 @@ def test_an_interrupted_run_becomes_bit_for_bit_the_uninterrupted_one(
         np.testing.assert_array_equal(leaf, twice[path], path)
 
 
+@pytest.mark.slow
 def test_another_run_starts_from_the_encoder_alone(finished, world, tmp_path, capsys):
     kind, workdir = finished
     made = make_config(world, "next_token", init_from=str(workdir), init_parts=("vit",))

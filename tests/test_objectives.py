@@ -9,6 +9,7 @@ import numpy as np
 import pair_samples
 import pytest
 import synthetic
+from short_form import slow_unless
 
 from data_pipelines import lessons
 from mmjax import config as config_lib
@@ -57,7 +58,7 @@ def test_eight_devices_train_as_one(kind, shape):
         np.testing.assert_allclose(ours["grad_norm"], theirs["grad_norm"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_unless(KINDS, ["aim"]))
 def test_the_loss_falls(kind):
     losses = synthetic.losses(trained(kind, steps=40))
     chance = np.log(16) if kind == "contrastive" else 1.0
@@ -77,6 +78,7 @@ def test_things_are_counted_by_the_source_of_their_image():
     assert counts[1].tolist() != wanted  # the next step draws others
 
 
+@pytest.mark.slow
 def test_prefixes_and_losses_are_the_same_in_microbatches():
     one, two = trained("aim"), trained("aim", accumulate=2)
     for ours, theirs in zip(one, two):

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import synthetic
+from short_form import slow_unless
 
 from mmjax import config, hlo, scopes
 
@@ -100,13 +101,7 @@ STACKS = {
 }
 
 
-SHORT = ("layers that alternate", "AIM")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [n if n in SHORT else pytest.param(n, marks=pytest.mark.slow) for n in STACKS],
-)
+@pytest.mark.parametrize("name", slow_unless(STACKS, ["AIM"]))
 def test_every_stack_is_named(name):
     config, expected = STACKS[name]
     paths = {path for _, path in operations(synthetic.lower(config).compile())}

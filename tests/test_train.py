@@ -145,6 +145,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(world, tmp_path, capsys):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+@pytest.mark.slow
 def test_a_finished_run_only_makes_what_is_missing(world, finished, capsys):
     before = tiny_run.records(finished)
     train.train(make_config(world), finished)

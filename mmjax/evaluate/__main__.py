@@ -160,8 +160,8 @@ def _evaluate(
     """Evaluates one checkpoint."""
     answerer = loading.open(checkpoint, config, values.cache)
     wanted = wanted or list(_jobs(values, choice, answerer.config))
-    base = values.out or str(pathlib.Path(values.workdir) / "evaluation")
-    home = pathlib.Path(base) / following.label(checkpoint)
+    base = values.out or pathlib.Path(values.workdir) / results.FOLDER
+    home = results.folder_of(pathlib.Path(base), checkpoint)
     done: list[Done] = []
     for job, result, records in jobs.run(
         answerer, wanted, home, checkpoint, values.batch, print

@@ -44,14 +44,9 @@ def checkpoints(
             sleep(poll)
 
 
-def label(path: str) -> str:
-    """What the results of a checkpoint are filed under: its step."""
-    return f"step_{pathlib.Path(path).name}"
-
-
 def _complete(folder: pathlib.Path) -> list[pathlib.Path]:
     """Checkpoints by step; one that is being written has another name yet."""
-    inner = folder / "checkpoints"
+    inner = checkpoint.folder_of(folder)
     folder = (inner if inner.is_dir() else folder).absolute()
     found = [
         p for p in folder.iterdir() if p.name.isdigit() and (p / "params").is_dir()

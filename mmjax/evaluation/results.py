@@ -15,6 +15,7 @@ from mmjax.evals.metric import Metric
 from mmjax.evals.tasks import Task
 from mmjax.evaluation.running import Said
 
+FOLDER = "evaluation"  # of a run's workdir, unless another is named
 FILE = "results.json"
 JUDGED = "judged"  # the figure of a judge: the share of answers it calls right
 HEAD = ("task", "shots", "figure", "value", "95 %", "examples", "")  # of the table
@@ -48,6 +49,11 @@ class Result(NamedTuple):
     dropped: int  # solved examples without room, of all queries
     settings: Mapping[str, Any]
     judging: Judging | None = None  # None: no judge was asked
+
+
+def folder_of(base: pathlib.Path, checkpoint: str) -> pathlib.Path:
+    """Where the results of a checkpoint lie: in a folder named by its step."""
+    return base / f"step_{pathlib.Path(checkpoint).name}"
 
 
 def score(

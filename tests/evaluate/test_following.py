@@ -4,6 +4,7 @@ import pytest
 
 from mmjax import checkpoint, config
 from mmjax.evaluate import following
+from mmjax.evaluation import results
 
 
 def made(folder, step: int, steps: int = 30):
@@ -28,7 +29,7 @@ def test_the_newest_is_taken_or_the_one_that_is_named(tmp_path):
         assert list(following.checkpoints(str(place), False, 1)) == [newest]
     named = str(tmp_path / "checkpoints" / "2")
     assert list(following.checkpoints(named, False, 1)) == [named]
-    assert following.label(named) == "step_2"
+    assert results.folder_of(tmp_path, named) == tmp_path / "step_2"
 
 
 def test_all_are_followed_until_the_last_step(tmp_path, metas):

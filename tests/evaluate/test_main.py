@@ -135,6 +135,7 @@ def test_a_limit_takes_some_and_a_larger_one_adds_to_them(run, tmp_path):
     assert taken[0] < taken[1]
 
 
+@pytest.mark.slow
 def test_similar_images_stand_before_the_query(run, tmp_path, capsys):
     evaluate(run, "--tasks=vizwiz", "--shots=1,2", "--similar", f"--out={tmp_path}")
     told = capsys.readouterr().out

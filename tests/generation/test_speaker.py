@@ -10,6 +10,7 @@ import model_samples
 import numpy as np
 import pytest
 import uncached
+from short_form import slow_unless
 from uncached import asked
 
 from mmjax import batch as batch_lib
@@ -50,7 +51,7 @@ DECODERS = {
         ),
     },
 }  # fmt: skip
-DEFAULT = ("gemma3", "experts", "crossed")
+DEFAULT = ("gemma3", "experts")
 # Images anywhere, prompts of different lengths, one of text alone and one that goes on
 # after another document of its row.
 ROWS = [
@@ -66,12 +67,6 @@ def decoder_of(name: str) -> config.Model:
     for field, value in DECODERS[name].items():
         setattr(made.decoder, field, copy.deepcopy(value))
     return made
-
-
-def slow_unless(names, default):
-    return [
-        n if n in default else pytest.param(n, marks=pytest.mark.slow) for n in names
-    ]
 
 
 @functools.cache
@@ -294,7 +289,7 @@ def test_nothing_is_compiled_again_for_other_lengths_seeds_and_stops():
     assert compiled() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", slow_unless(["bfloat16", "float32"], ["float32"]))
 def test_a_memory_of_either_dtype_says_nearly_what_the_other_says(dtype):
     model, _, _, weights = made("gemma3")
     functions = speaker.make(model, dtype=dtype)

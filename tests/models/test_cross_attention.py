@@ -6,6 +6,7 @@ import model_samples
 import numpy as np
 import pytest
 import synthetic
+from short_form import slow_unless
 
 from mmjax import config, optim, sharding, step, validation
 from mmjax.batch import NO_IMAGE
@@ -47,6 +48,7 @@ def without(made: config.Model, params):
     )
 
 
+@pytest.mark.slow
 def test_a_fresh_model_says_what_its_decoder_says_without_images():
     made = model(every=1)
     params = model_samples.parameters(made)
@@ -65,7 +67,7 @@ def test_a_fresh_model_says_what_its_decoder_says_without_images():
     assert np.abs(opened - expected).max() > 1e-2
 
 
-@pytest.mark.parametrize("images", config.SEEN_IMAGES)
+@pytest.mark.parametrize("images", slow_unless(config.SEEN_IMAGES, ["all_before"]))
 def test_a_document_in_a_row_gives_the_logits_it_gives_alone(images):
     made = model(images=images)
     params = model_samples.parameters(made)
@@ -139,9 +141,7 @@ def test_a_block_is_flamingo_s_written_out(images):
         np.testing.assert_allclose(found[0, row, t], here, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "images", [pytest.param("last", marks=pytest.mark.slow), "all_before"]
-)
+@pytest.mark.parametrize("images", slow_unless(SEEN, ["last"]))
 def test_gradients_reach_the_images_that_a_token_sees_and_are_finite(images):
     made = model(images=images)
     block, params, x, pool = layer(made)

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import model_samples
 import numpy as np
 import pytest
+from short_form import slow_unless
 
 from mmjax import config, optim
 from mmjax.models import decoder, vlm
@@ -50,7 +51,7 @@ def test_positions_count_not_places():
 
 
 @pytest.mark.parametrize(("layers", "period"), [(6, 2), (7, 3), (2, 3)])
-@pytest.mark.parametrize("remat", ["none", "full"])
+@pytest.mark.parametrize("remat", slow_unless(["none", "full"], ["full"]))
 def test_layers_in_groups_are_the_layers_one_by_one(layers, period, remat, monkeypatch):
     model = model_samples.model()
     model.decoder.layers, model.decoder.remat = layers, remat

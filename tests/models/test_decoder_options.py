@@ -168,6 +168,7 @@ def test_the_parameters_are_as_many_as_the_config_says(options):
     assert count == sum(config.decoder_parameters(model.decoder))
 
 
+@pytest.mark.slow
 def test_a_fresh_gemma_guesses_evenly():
     model = sample(OPTIONS["gemma2"])
     empty = jnp.zeros((1, 1, 12, 16)), jnp.asarray(SEGMENTS), jnp.asarray(POSITIONS)

@@ -72,6 +72,7 @@ def test_padding_changes_nothing_and_is_not_counted(path):
     np.testing.assert_array_equal(before.router.load_LX.sum(1), [6 * 2])
 
 
+@pytest.mark.slow
 def test_sparse_layers_stand_last_in_their_group_and_come_out_in_order():
     model = sparse(every=2)
     model.decoder.layers = 5

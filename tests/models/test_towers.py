@@ -30,6 +30,7 @@ def vectors(batch, pool="mean"):
     return jax.jit(apply)(params, batch)
 
 
+@pytest.mark.slow
 def test_vectors_of_a_pair_do_not_depend_on_how_it_is_packed():
     packed = vectors(pair_samples.batch(ROWS, 16, 4))
     documents = [document for row in ROWS for document in row]

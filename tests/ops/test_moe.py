@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from short_form import slow_unless
 
 from mmjax.ops import experts, moe, pointwise
 
@@ -44,7 +45,7 @@ def dropless(backend):
 
 
 @pytest.mark.parametrize("backend", experts.BACKENDS)
-@pytest.mark.parametrize("tokens", [3, TOKENS])
+@pytest.mark.parametrize("tokens", slow_unless([3, TOKENS], [TOKENS]))
 def test_dropless_is_the_sum_over_all_experts_in_values_and_gradients(backend, tokens):
     arguments = made(tokens=tokens)
 
