@@ -40,11 +40,12 @@ def _llama2_7b() -> config_lib.Config:
 
 
 def _llama3_1_8b() -> config_lib.Config:
-    """3 rows of 8192 tokens a chip, on 8 of them."""
+    """3 rows of 8192 tokens a chip, on 8 of them, one row at a time."""
     decoder = decoders.llama3_1_8b()
     decoder.remat = "attention"
     return config_lib.Config(
-        model=config_lib.Model(decoder=decoder),
+        model=config_lib.Model(decoder=decoder, loss_chunk=2048),
         data=config_lib.Data(row_tokens=8192, rows_per_batch=24, rows_per_pool=8),
         mesh=config_lib.Mesh(data=-1, fsdp=8),
+        optim=config_lib.Optim(accumulate=3),
     )
