@@ -54,6 +54,7 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
     "mm1_7b": {
         "v5p:4x4x8": {"optim.accumulate": 2},
         "v5p:8x8x8": {},
+        "v6e:16x16": _KEPT_LESS,
         "h100:8": _gpus(1, 8, 32, "projections"),
         "h100:64": _gpus(8, 8, 4, "projections"),
         "h100:512": _gpus(32, 16, 1, "projections"),
