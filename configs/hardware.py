@@ -65,6 +65,7 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
     "mm1_30b": {
         "v5p:4x4x8": {"optim.accumulate": 4},
         "v5p:8x8x8": {},
+        "v6e:16x16": {**_KEPT_LESS, "optim.accumulate": 2, "optim.zero1": True},
         "h100:64": _gpus(4, 16, 8, "attention"),
         "h100:512": _gpus(32, 16, 1, "attention"),
         "h200:8": _gpus(1, 8, 32, "attention"),
