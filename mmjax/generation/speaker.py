@@ -157,12 +157,13 @@ def _go_on(
         return (speech.step < until) & ~speech.ended_ZR.all()
 
     def advance(speech: Speech) -> Speech:
-        kept, hidden_ZRD = cached.say(
-            model, weights, prompts, speech.kept, speech.last_ZR, speech.step - 1,
-            ~speech.ended_ZR,
-        )  # fmt: skip
-        speech = speech._replace(kept=kept)
-        return _append(model, weights, speech, hidden_ZRD, asked, kind)
+        slot = speech.step - 1
+        news, hidden_ZRD = cached.say(
+            model, weights, prompts, speech.kept, speech.last_ZR, slot, ~speech.ended_ZR
+        )
+        more = _append(model, weights, speech, hidden_ZRD, asked, kind)
+        kept = cached.keep(speech.kept, news, slot, more.last_ZR)
+        return more._replace(kept=kept)
 
     return jax.lax.while_loop(unfinished, advance, speech)
 

@@ -4,7 +4,6 @@ Training scans over stacks of layers; a loop over tokens would copy each layer o
 its stack for every token.
 """
 
-import math
 from typing import Any
 
 import jax
@@ -27,8 +26,6 @@ def prepare(model: Model, params: optim.Params, mesh: Mesh | None = None) -> Any
     if mesh is not None:
         one = NamedSharding(mesh, PartitionSpec())
         placed = one if alone else _shardings(model, params, mesh)
-    devices = jax.devices() if mesh is None else mesh.devices.flat
-    turn = alone and devices[0].platform == "cpu"
 
     def make(flat: dict[str, Any]) -> Any:
         made = _layered(
@@ -39,8 +36,6 @@ def prepare(model: Model, params: optim.Params, mesh: Mesh | None = None) -> Any
             if model.decoder.tied_embeddings
             else _cast(model, "decoder/unembed", flat["decoder/unembed"]).T
         )
-        if turn:
-            made["layers"] = [_turned(layer) for layer in made["layers"]]
         return made
 
     return jax.jit(make, out_shardings=placed)(flat)
@@ -76,20 +71,6 @@ def _layered(model: Model, flat: dict[str, Any]) -> dict[str, Any]:
         "images": optim.unflatten(images),
         "layers": [optim.unflatten(layer) for layer in of_layers],
     }
-
-
-def _turned(layer: Any) -> Any:
-    """Kernels of a layer as `layers.Linear` takes them turned; those of experts not."""
-    made = {}
-    for path, leaf in optim.flatten(layer).items():
-        module, _, name = path.rpartition("/")
-        if name == "kernel" and not module.startswith("moe/"):
-            inputs = leaf.ndim - 1 if module.endswith("out") else 1
-            flat = jnp.reshape(leaf, (math.prod(leaf.shape[:inputs]), -1))
-            made[f"{module}/turned"] = flat.T
-        else:
-            made[path] = leaf
-    return optim.unflatten(made)
 
 
 def _shardings(model: Model, params: optim.Params, mesh: Mesh) -> Any:

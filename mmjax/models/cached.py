@@ -117,7 +117,8 @@ def say(
 ) -> tuple[tuple[Kept, ...], Float[Array, "Z R D"]]:
     """One more token of each row, the one after `slot` others.
 
-    What is kept with it, and its hidden states. Rows that aren't alive are padding.
+    What is to be kept of it, for `keep`, and its hidden states. Rows that aren't alive
+    are padding.
     """
     place_T = jnp.arange(said[0].k_ZRKSH.shape[3])
     positions_ZRT = (prompts.last_ZR + 1 + slot)[..., None]
@@ -148,13 +149,29 @@ def say(
     hidden_ZRTD, kept = _after(
         model, weights, prompts, x_ZRTD, segments_ZRT, positions_ZRT, row
     )
-    # Written behind all that reads it, so that XLA copies less of what was said.
-    news = tuple(layer.row for layer in kept)
-    said, news, hidden_ZRTD = jax.lax.optimization_barrier(
-        (tuple(said), news, hidden_ZRTD)
-    )
-    written = [recall.write(past, new, slot) for past, new in zip(said, news)]
-    return tuple(written), hidden_ZRTD[:, :, 0]
+    return tuple(layer.row for layer in kept), hidden_ZRTD[:, :, 0]
+
+
+def keep(
+    said: Sequence[Kept],
+    news: Sequence[Kept],
+    slot: Int[Array, ""],
+    next_ZR: Int[Array, "Z R"],
+) -> tuple[Kept, ...]:
+    """What is kept of rows, with what `say` found for the token at `slot`.
+
+    It is written behind all that reads it: with `next_ZR`, the tokens that were chosen
+    since, known. XLA copies it twice a token for each layer, where it can't tell.
+    """
+    if layers.on_one_device():
+        # CPUs' compiler drops barriers before it looks, and doesn't know that ids
+        # aren't negative.
+        slot += jnp.minimum(next_ZR.reshape(-1)[0], 0)
+    else:
+        said, news, _ = jax.lax.optimization_barrier(
+            (tuple(said), tuple(news), next_ZR)
+        )
+    return tuple(recall.write(past, new, slot) for past, new in zip(said, news))
 
 
 def follow(

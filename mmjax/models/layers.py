@@ -178,27 +178,20 @@ class LayerScale(nn.Module):
 
 
 class Linear(nn.Module):
-    """Contracts the last axes, `inputs`, of an array to `outputs`.
-
-    On one device its kernel may be given as `turned`, a matrix [outputs, inputs], which
-    CPUs read in order when they multiply few rows by it.
-    """
+    """Contracts the last axes, `inputs`, of an array to `outputs`."""
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     dtype: str
     bias: bool = False
     gain: float = 1.0  # of the initial kernel, 1 keeps the variance
-    quantization: str = "none"  # or a key of quantized.KINDS; `turned` isn't quantized
+    quantization: str = "none"  # or a key of quantized.KINDS
     for_kernel: bool = False  # a kernel of TPUs reads the outputs
 
     @nn.compact
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         rows = x.shape[: x.ndim - len(self.inputs)]
-        if self.has_variable("params", "turned"):
-            y = self._by_turned(x).reshape(*rows, *self.outputs)
-        else:
-            y = self._by_kernel(x, rows)
+        y = self._by_kernel(x, rows)
         if self.bias:
             bias: Any = self.param("bias", nn.initializers.zeros, self.outputs)
             if self.for_kernel:
@@ -208,11 +201,6 @@ class Linear(nn.Module):
             else:
                 y = y + bias.astype(self.dtype)
         return y
-
-    def _by_turned(self, x: Array) -> Array:
-        turned: Array = self.get_variable("params", "turned").astype(self.dtype)
-        rows = x.reshape(-1, turned.shape[1])
-        return jax.lax.dot_general(turned, rows, (((1,), (1,)), ((), ()))).T
 
     def _by_kernel(self, x: Array, rows: tuple[int, ...]) -> Array:
         init = fan_in(math.prod(self.inputs), self.gain)

@@ -316,7 +316,7 @@ def test_activations_of_half_precision_keep_half_the_bytes(field):
     weights = functions.prepare(made("dense")[1])
     assert weights["embedding"].dtype == field
     kernels = optim.flatten(weights["layers"][0])
-    assert kernels["attention/query/turned"].dtype == field
+    assert kernels["attention/query/kernel"].dtype == field
     assert kernels["norm_mlp/scale"].dtype == "float32"
     batch, lengths = rows_of(model)
     prompts, _ = functions.read(weights, batch, np.array([lengths], np.int32))
