@@ -35,6 +35,7 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
     "mm1_3b": {
         "v5p:4x4x8": {},
         "v5p:8x8x8": {},
+        "v5e:16x16": {**_KEPT_LESS, "optim.accumulate": 2},
         "v6e:16x16": {
             "model.vit.remat": "attention",
             # As many numbers as 20 heads of 128 have, in halves of its matrix units.
@@ -54,6 +55,7 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
     "mm1_7b": {
         "v5p:4x4x8": {"optim.accumulate": 2},
         "v5p:8x8x8": {},
+        "v5e:16x16": {**_KEPT_LESS, "optim.accumulate": 2, "optim.zero1": True},
         "v6e:16x16": _KEPT_LESS,
         "h100:8": _gpus(1, 8, 32, "projections"),
         "h100:64": _gpus(8, 8, 4, "projections"),

@@ -7,7 +7,6 @@ its stack for every token.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mmjax import config as config_lib

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import re
 
 import connector_samples
 import jax
@@ -321,6 +322,19 @@ def test_activations_of_half_precision_keep_half_the_bytes(field):
     batch, lengths = rows_of(model)
     prompts, _ = functions.read(weights, batch, np.array([lengths], np.int32))
     assert prompts.layers[0].row.k_ZRKSH.dtype == field
+
+
+def test_a_token_is_added_to_what_was_said_without_a_copy_of_it():
+    model, _, functions, weights = made("dense")
+    batch, lengths = rows_of(model)
+    asks = asked(4, NEW)
+    prompts, hidden = functions.read(weights, batch, np.array([lengths], np.int32))
+    speech = functions.begin(weights, hidden, asks, 8, "greedy")
+    arguments = (weights, prompts, speech, asks, np.int32(NEW), "greedy")
+    program = functions.go_on.lower(*arguments).compile().as_text()
+    kept = "f32[" + ",".join(map(str, speech.kept[0].k_ZRKSH.shape)) + "]"
+    assert re.search(rf"{re.escape(kept)}\S* dynamic-update-slice\(", program)
+    assert not re.search(rf"{re.escape(kept)}\S* copy\(", program)
 
 
 def continuations(
