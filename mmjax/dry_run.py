@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -200,11 +200,28 @@ def _flops(
         batches, mean = mean_work(config, opened)
         works[f"mean of the first {batches} batches, exact"] = mean
     for name, work in works.items():
-        yield f"{name}:"
-        parts = flops.step(model, work, trainable)
-        total = sum(parts.values())
-        for part, value in (*parts.items(), ("in all", total)):
-            yield f"  {part:12} {metrics.compact(value):>6}FLOP {value / total:7.1%}"
+        yield from flops_table(name, flops.costs(model, work, trainable))
+
+
+def flops_table(name: str, costs: Mapping[str, flops.Cost]) -> Iterator[str]:
+    """FLOPs by component, without what is recomputed, under what they are of."""
+    there = {part: cost for part, cost in costs.items() if cost.forward}
+    forward, backward = (sum(cost[n] for cost in there.values()) for n in range(2))
+    sums = [
+        (part, cost.forward, cost.backward, cost.trains) for part, cost in there.items()
+    ]
+    rows = [
+        (
+            part,
+            *(metrics.compact(each) for each in (first, second, first + second)),
+            f"{(first + second) / (forward + backward):.1%}",
+            trains,
+        )
+        for part, first, second, trains in [*sums, ("in all", forward, backward, "")]
+    ]
+    yield from table(
+        (name, "forward", "backward", "in all", "share", "parameters"), rows
+    )
 
 
 def mean_work(config: Config, opened: Pipeline) -> tuple[int, flops.Work]:

@@ -93,17 +93,50 @@ def peak(device_kind: str) -> float | None:
 
 
 def step(model: Model, work: Work, trainable: Collection[str]) -> dict[str, float]:
-    """FLOPs of one step by component, given the paths of parameters that train.
+    """FLOPs of one step by component, given the paths of parameters that train."""
+    return {name: sum(cost[:2]) for name, cost in costs(model, work, trainable).items()}
+
+
+_NONE = ("", connector_flops.CONSTANT)  # kernels that are no parameters
+
+
+class Cost(NamedTuple):
+    """FLOPs of one component in a step."""
+
+    forward: float
+    backward: float
+    frozen: float  # of `forward`, those of products with parameters that don't train
+    trained: float  # and with parameters that do; the rest is between activations
+
+    @property
+    def trains(self) -> str:
+        """What its parameters do: train, are frozen, partly both, or "" without any."""
+        if self.frozen and self.trained:
+            return "partly frozen"
+        if self.frozen:
+            return "frozen"
+        return "trained" if self.trained else ""
+
+
+def costs(model: Model, work: Work, trainable: Collection[str]) -> dict[str, Cost]:
+    """What each component costs in a step, given the paths of parameters that train.
 
     In a stack of layers the input of the first counts as an input of the others.
     """
-    total = dict.fromkeys(COMPONENTS, 0.0)
+    total = dict.fromkeys(COMPONENTS, Cost(0.0, 0.0, 0.0, 0.0))
     for product in products(model, work):
-        passes = 1.0
+        passes, trains = 0, product.kernel in trainable
         if any(path.startswith(product.upstream) for path in trainable):
             passes += 1 if product.kernel else 2
-        passes += product.kernel in trainable
-        total[product.component] += passes * product.forward
+        passes += trains
+        made = Cost(
+            product.forward,
+            passes * product.forward,
+            product.forward * (not trains and product.kernel not in _NONE),
+            product.forward * trains,
+        )
+        before = total[product.component]
+        total[product.component] = Cost(*(x + y for x, y in zip(before, made)))
     return total
 
 

@@ -19,7 +19,7 @@ from absl import flags
 from absl.flags import FlagValues
 
 from data_pipelines import pools
-from data_pipelines.inspect import tables
+from data_pipelines.inspect import command_line, tables
 from mmjax import cli, metrics, mixture_files, schedule, validation
 from mmjax import config as config_lib
 from mmjax.config import Config
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     """Asks for a change, or prints how things are; ValueError for a mistake."""
     values = _parse(argv)
     if values.help:
-        print(f"{__doc__}\n{_flags_help(values)}")
+        print(f"{__doc__}\n{command_line.listed(values)}")
         return
     workdir = pathlib.Path(values.workdir)
     seen = look(workdir)
@@ -198,10 +198,6 @@ def _parse(argv: Sequence[str]) -> FlagValues:
     if values.step is not None and values.weights is None:
         raise ValueError(f"--step={values.step}: needs --weights")
     return values
-
-
-def _flags_help(values: FlagValues) -> str:
-    return "\n".join(f"  --{name}: {values[name].help}" for name in sorted(values))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,34 @@ def test_mm1_3b_costs_what_it_is_known_to_cost():
     assert trained["encoder"] == pytest.approx(48.3e12, rel=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("frozen", "told"),
+    [
+        ((), ["trained", "trained", "trained", "", "trained"]),
+        (("vit/",), ["frozen", "trained", "trained", "", "trained"]),
+        (
+            ("vit/", "decoder/blocks/mlp/"),
+            ["frozen", "trained", "partly frozen", "", "trained"],
+        ),
+        (("vit/", "connector/", "decoder/"), ["frozen"] * 3 + ["", "frozen"]),
+    ],
+    ids=lambda value: "-".join(value) or "none",
+)
+def test_a_component_tells_what_its_parameters_do_and_what_each_pass_costs(
+    frozen, told
+):
+    work = flops.work(16, [4096])
+    trained = {path for path in everything(MM1_3B) if not path.startswith(frozen)}
+    costs = flops.costs(MM1_3B, work, trained)
+    there = [cost for cost in costs.values() if cost.forward]
+    assert [cost.trains for cost in there] == told
+    sums = {name: cost.forward + cost.backward for name, cost in costs.items()}
+    assert sums == flops.step(MM1_3B, work, trained)
+    assert (costs["encoder"].backward == 0) == ("vit/" in frozen)
+    if not trained:
+        assert not any(cost.backward for cost in there)
+
+
 def tiny(kind="perceiver", **kwargs):
     return config.Model(
         vit=config.ViT(

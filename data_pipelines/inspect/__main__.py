@@ -70,7 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     command = COMMANDS[name]
     values = command_line.parse(command.define, command.with_config, arguments[1:])
     if values.help:
-        print(command_line.flags_help(name, values))
+        print(f"python -m data_pipelines.inspect {name}")
+        print(command_line.listed(values))
         return 0
     return command.run(values)
 

@@ -46,23 +46,18 @@ def parse(
     return values
 
 
-def flags_help(name: str, values: FlagValues) -> str:
-    """What a command's flags are."""
-    lines = [
-        f"  --{flag.name}: {' '.join((flag.help or '').split())} "
-        f"(default: {'none' if flag.default in (None, '') else flag.default})"
-        for flag in (values[each] for each in sorted(values))
-        if "." not in flag.name
-    ]
-    return "\n".join([f"python -m data_pipelines.inspect {name}", *lines])
-
-
 def listed(values: FlagValues) -> str:
     """A line for each flag of a command, without those of config fields."""
     return "\n".join(
-        f"  --{name}: {' '.join((values[name].help or '').split())}"
-        for name in sorted(values)
-        if "." not in name
+        f"  --{flag.name}: {' '.join((flag.help or '').split())}{_default(flag)}"
+        for flag in (values[each] for each in sorted(values))
+        if "." not in flag.name
+    )
+
+
+def _default(flag: flags.Flag) -> str:
+    return (
+        "" if flag.default in (None, "", False, []) else f" (default: {flag.default})"
     )
 
 

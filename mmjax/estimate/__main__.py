@@ -8,6 +8,7 @@ GPUs (h100:64) memory and FLOPs are told; no model of their time exists. Needs
 pip install 'mmjax[estimate]'.
 """
 
+import dataclasses
 import pathlib
 import re
 import sys
@@ -19,12 +20,13 @@ from absl.flags import FlagValues
 from ml_collections import config_flags
 
 from data_pipelines.inspect import command_line
-from mmjax import cli
+from mmjax import cli, validation
 from mmjax.config import Config
 from mmjax.estimate import (
     compiler_flags,
     estimator,
     gpus,
+    largest_batch,
     page,
     prediction,
     search,
@@ -41,8 +43,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the command line; ValueError for a mistake in it, and where memory lacks."""
     values = command_line.parse(_define, True, argv[1:])
     if values.help:
-        print(__doc__)
-        print(command_line.flags_help("estimate", values))
+        print(f"{__doc__}\n{command_line.listed(values)}")
         return
     if not values.topology:
         raise ValueError("--topology is missing: such as --topology=v5p:4x4x8")
@@ -99,12 +100,19 @@ def _define(values: FlagValues) -> None:
         "Fields to vary, as in mesh.fsdp=8,16: all combinations.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "largest_batch",
+        False,
+        "Find the most rows a batch can have, from data.rows_per_batch on.",
+        flag_values=values,
+    )
     flags.DEFINE_multi_string(
         "flag", [], "One more option of the compiler, NAME=VALUE.", flag_values=values
     )
 
 
 def _run(config: Config, values: FlagValues, asked: Ask) -> Iterator[str]:
+    _check_together(values)
     if gpus.is_gpu(values.topology) and not values.show_flags:
         load = workload.of(config, asked.images_per_row)
         yield from gpus.lines(
@@ -117,8 +125,8 @@ def _run(config: Config, values: FlagValues, asked: Ask) -> Iterator[str]:
         yield from compiler_flags.lines(name, options)
         return
     topology = topologies.parse(values.topology)
-    if values.search:
-        yield from _search(config, topology, values, asked)
+    if values.search or values.largest_batch:
+        yield from _several(config, topology, values, asked)
         return
     found = estimator.estimate(config, topology, asked)
     if values.page:
@@ -132,21 +140,43 @@ def _generation(topology: str) -> str:
     return topologies.parse(topology).generation.name
 
 
-def _search(
+def _check_together(values: FlagValues) -> None:
+    """Raises ValueError for flags that don't go together."""
+    many = [f"--search={each}" for each in values.search]
+    many += ["--largest_batch"] if values.largest_batch else []
+    if not many:
+        return
+    if values.page:
+        raise ValueError(f"--page={values.page}: of one prediction, not of {many[0]}")
+    if values.search and values.largest_batch:
+        raise ValueError("--largest_batch: not together with --search")
+    if gpus.is_gpu(values.topology):
+        raise ValueError(f"{many[0]}: for TPUs only, not {values.topology}")
+
+
+def _several(
     config: Config, topology: Topology, values: FlagValues, asked: Ask
 ) -> Iterator[str]:
-    """A table of the variants that --search names."""
-    if values.page:
-        raise ValueError(f"--page={values.page}: of one prediction, not of a --search")
+    """A table of the variants that --search names, or of those of --largest_batch."""
 
     def one(config: Config, name: str) -> Prediction:
         estimator.say(name)
         folder = asked.folder / name.replace(" ", ",")
         return estimator.estimate(config, topology, asked._replace(folder=folder))
 
-    tried = search.variants(config, values.search)
-    found = list(search.outcomes(tried, one))
-    yield from [search.to_json(found)] if values.json else search.lines(found)
+    if values.search:
+        tried = search.variants(config, values.search)
+        found = list(search.outcomes(tried, one))
+        yield from [search.to_json(found)] if values.json else search.lines(found)
+        return
+    mesh = validation.resolve_mesh(config, topology.devices)
+    config = dataclasses.replace(config, mesh=mesh)
+    most = largest_batch.find(config, topology, one)
+    yield from (
+        [largest_batch.to_json(most)]
+        if values.json
+        else largest_batch.lines(most, topology)
+    )
 
 
 def _name(values: FlagValues) -> str:

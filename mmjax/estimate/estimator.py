@@ -20,6 +20,14 @@ from mmjax.estimate.prediction import Prediction
 from mmjax.estimate.topologies import Topology
 
 
+class DoesNotFitError(ValueError):
+    """A step needs more memory than a device has."""
+
+    def __init__(self, message: str, needs: float):
+        super().__init__(message)
+        self.needs = needs  # bytes of a device
+
+
 class Ask(NamedTuple):
     """What a command line asks for."""
 
@@ -34,7 +42,7 @@ def estimate(config: Config, topology: Topology, asked: Ask) -> Prediction:
     """The prediction for one topology.
 
     Raises ValueError where the config's mesh doesn't fit the devices, the compiler
-    isn't there or refuses, or a device's memory doesn't suffice.
+    isn't there or refuses; DoesNotFitError where a device's memory doesn't suffice.
     """
     options = compiler_flags.options(
         topology.generation.name, asked.flags, asked.more_flags
@@ -48,7 +56,7 @@ def estimate(config: Config, topology: Topology, asked: Ask) -> Prediction:
     compiled = compiling.for_tpu(config, topology, load.capacity, options, asked.folder)
     say(f"compiled after {time.monotonic() - began:.0f} s")
     if "error" in compiled.result:
-        raise ValueError(_refusal(compiled, topology))
+        raise _refusal(compiled, topology)
     assert compiled.program is not None
     with compiled.program.open(errors="replace") as lines:
         played = replay.replay(
@@ -67,14 +75,15 @@ def estimate(config: Config, topology: Topology, asked: Ask) -> Prediction:
     )
 
 
-def _refusal(compiled: compiling.Compiled, topology: Topology) -> str:
-    """One line for what the compiler couldn't do."""
+def _refusal(compiled: compiling.Compiled, topology: Topology) -> ValueError:
+    """The error, of one line, for what the compiler couldn't do."""
     message = compiled.result["error"]
     lacking = shortage.lack(message)
     if lacking is None:
-        return f"the compiler refuses: {' '.join(message.split())}"
+        return ValueError(f"the compiler refuses: {' '.join(message.split())}")
     pieces = memory.largest(compiled.report, 1)
-    return memory.told(lacking, topology.generation, pieces)
+    told = memory.told(lacking, topology.generation, pieces)
+    return DoesNotFitError(told, lacking.asked)
 
 
 def say(line: str) -> None:

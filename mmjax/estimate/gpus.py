@@ -6,7 +6,7 @@ import math
 import pathlib
 from collections.abc import Iterator, Mapping
 
-from mmjax import flops, metrics, validation
+from mmjax import dry_run, flops, metrics, validation
 from mmjax.config import Config
 from mmjax.estimate import compiling
 from mmjax.estimate.topologies import GIB
@@ -49,7 +49,8 @@ def lines(
     ).result
     if "error" in asked:
         raise ValueError(" ".join(asked["error"].split()))
-    parts = flops.step(config.model, workload.work, asked["trainable"])
+    costs = flops.costs(config.model, workload.work, asked["trainable"])
+    parts = {name: cost.forward + cost.backward for name, cost in costs.items()}
     peak = (flops.peak(kind) or math.nan) * count
     least = sum(parts.values()) / peak
     held = sum(asked["held"].values())
@@ -74,3 +75,4 @@ def lines(
     yield from (f"  {name:12} {size / GIB:.2f} GiB" for name, size in
                 asked["held"].items())  # fmt: skip
     yield f"  {'in all':12} {held / GIB:.2f} GiB of {MEMORY[kind] / GIB:.0f} GiB"
+    yield from dry_run.flops_table("FLOPs of a step", costs)

@@ -23,7 +23,7 @@ class Prediction(NamedTuple):
     mesh: dict[str, int]
     workload: Workload
     attention: str  # the backends that the model's parts take
-    model_flops: dict[str, float]  # of a step, by component of mmjax.flops
+    costs: dict[str, flops.Cost]  # of a step, by component of mmjax.flops
     memory: Memory  # of one device
     largest: list[Piece]
     replay: Replay
@@ -34,6 +34,11 @@ class Prediction(NamedTuple):
     @property
     def seconds(self) -> float:
         return self.replay.seconds
+
+    @property
+    def model_flops(self) -> dict[str, float]:
+        """Of a step, by component."""
+        return {name: cost.forward + cost.backward for name, cost in self.costs.items()}
 
     @property
     def peak(self) -> float:
@@ -74,7 +79,7 @@ def predict(
         mesh=dict(vars(config.mesh)),
         workload=workload,
         attention=result["attention"],
-        model_flops=flops.step(config.model, workload.work, result["trainable"]),
+        costs=flops.costs(config.model, workload.work, result["trainable"]),
         memory=memory.of_step(result),
         largest=memory.largest(report, 5),
         replay=replay,
@@ -110,6 +115,14 @@ def to_json(found: Prediction) -> str:
             "collectives": parts.of_collectives(events),
             "heaviest": [x._asdict() for x in parts.heaviest(events, HEAVIEST)],
             "model_flops": found.model_flops,
+            "model_flops_by_pass": {
+                name: {
+                    "forward": cost.forward,
+                    "backward": cost.backward,
+                    "parameters": cost.trains or None,
+                }
+                for name, cost in found.costs.items()
+            },
             "pool_capacity": found.workload.capacity,
             "work": work._asdict(),
             "work_from": found.workload.note,

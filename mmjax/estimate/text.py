@@ -17,6 +17,8 @@ def lines(found: Prediction) -> Iterator[str]:
     yield ""
     yield from _memory(found)
     yield ""
+    yield from dry_run.flops_table("FLOPs of a step", found.costs)
+    yield ""
     yield from _kinds(found)
     yield ""
     yield from _components(found)

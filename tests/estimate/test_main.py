@@ -40,6 +40,16 @@ def told(*arguments):
         (("--topology=v5p:4x4x4", "--keep=a b"), "no space"),
         (("--topology=v5p:4x4x4", "--search=mesh.fsdp"), "FIELD=VALUE"),
         (("--topology=v5p:4x4x4", "--config.mesh.fdsp=2"), "config.mesh.fdsp"),
+        (("--topology=h100:8", "--search=mesh.fsdp=8"), "for TPUs only, not h100:8"),
+        (("--topology=h100:8", "--largest_batch"), "for TPUs only, not h100:8"),
+        (
+            ("--topology=v5p:4x4x4", "--largest_batch", "--search=mesh.fsdp=8"),
+            "not together with --search",
+        ),
+        (
+            ("--topology=v5p:4x4x4", "--largest_batch", "--page=a.html"),
+            "of one prediction, not of --largest_batch",
+        ),
     ],
 )
 def test_a_mistake_is_told_in_one_line(arguments, words):
@@ -60,6 +70,7 @@ def test_help_needs_no_config_and_names_every_flag(capsys):
     shown = capsys.readouterr().out
     for flag in ("topology", "page", "keep", "json", "price_per_chip_hour", "flags"):
         assert f"--{flag}:" in shown
+    assert shown.count("python -m") == 1  # its own command
 
 
 def test_the_program_starts_no_backend_of_jax():
@@ -106,7 +117,11 @@ def test_gpus_have_memory_and_flops_and_no_time(capsys, tmp_path):
     least = sum(found["model_flops"].values()) / (8 * 989e12)
     assert found["step_seconds_at_peak"] == pytest.approx(least)
     program.main(["estimate", *arguments[:-2], f"--keep={tmp_path}"])
-    assert "no model of the speed of GPUs" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "no model of the speed of GPUs" in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert rows[-1][:2] == ["in", "all"]
+    assert ["encoder", "trained"] in [row[:: len(row) - 1] for row in rows if row[1:]]
 
 
 def test_what_was_asked_before_is_not_computed_again(capsys, tmp_path):

@@ -70,6 +70,29 @@ def test_tables_of_the_terminal_add_up(found):
     assert sum(shares) == pytest.approx(100, abs=0.3)
 
 
+def test_flops_are_told_by_component_and_by_what_trains(found):
+    lines = list(text.lines(found))
+    start = next(i for i, line in enumerate(lines) if line.startswith("FLOPs of a"))
+    table = lines[start + 1 : lines.index("", start)]
+    names = [line.split()[0] for line in table]
+    assert names == [
+        "encoder",
+        "connector",
+        "decoder",
+        "attention",
+        "unembedding",
+        "in",
+    ]
+    # The sample trains a matrix of the decoder alone.
+    assert table[0].endswith("frozen")
+    assert table[2].endswith("partly frozen")
+    read = json.loads(prediction.to_json(found))
+    for name, passes in read["model_flops_by_pass"].items():
+        in_all = passes["forward"] + passes["backward"]
+        assert in_all == pytest.approx(read["model_flops"][name])
+    assert read["model_flops_by_pass"]["attention"]["parameters"] is None
+
+
 @pytest.mark.parametrize(
     ("seconds", "told"), [(0.0567, "56.7 ms"), (1.2345, "1.234 s"), (12, "12.000 s")]
 )
