@@ -29,6 +29,7 @@ class Request(NamedTuple):
     top_p: float = 1.0  # of the fewest that together are so likely; 1: of all
     seed: int = 0
     stop: tuple[str, ...] = ()  # the text ends before the first of these
+    stop_ids: tuple[int, ...] = ()  # tokens that end it as well, and aren't said
     continuations: tuple[str, ...] = ()  # scored instead of saying anything
 
 
@@ -49,7 +50,8 @@ class Answer(NamedTuple):
 
     text: str = ""
     tokens: int = 0  # said up to where the text ends, the stop string included
-    # By the "end" of the document, a "stop" string, or its "length"; "": it goes on.
+    # By the "end" of the document, a "stop" string or id, or its "length"; "": it goes
+    # on.
     ended: str = ""
     scores: tuple[Score, ...] = ()
 
@@ -101,6 +103,11 @@ def check(config: Config, tokenizer: Tokenizer, request: Request) -> int:
         ("top_p", 0 < request.top_p <= 1, "must be above 0 and at most 1"),
         ("seed", 0 <= request.seed < 2**32, "must be in 0 to 2^32 - 1"),
         ("stop", all(request.stop), "must hold no empty string"),
+        (
+            "stop_ids",
+            all(0 <= one < tokenizer.vocab_size for one in request.stop_ids),
+            f"must be ids of the tokenizer, 0 to {tokenizer.vocab_size - 1}",
+        ),
         ("continuations", all(request.continuations), "must hold no empty string"),
     ):
         if not good:
@@ -240,9 +247,13 @@ def _asked(laid: _Laid, requests: Sequence[Request], eos: int) -> Asked:
             values[place] = getattr(request, name)
         return values
 
+    most = layout.bucket(1 + max(len(request.stop_ids) for request in requests))
+    stops_ZRA = np.full((*laid.lengths_ZR.shape, most), eos, np.int32)
+    for place, request in zip(laid.places, requests):
+        stops_ZRA[place][: len(request.stop_ids)] = request.stop_ids
     return Asked(
         each("new_tokens", np.int32, 0),
-        np.full((*laid.lengths_ZR.shape, 1), eos, np.int32),
+        stops_ZRA,
         Choice(
             each("temperature", np.float32, 0),
             each("top_k", np.int32, 0),
@@ -260,8 +271,9 @@ def _told(
     found = _cut(tokenizer, request, tokens)
     if found.ended:
         return found
-    if said.stopped_ZR[place]:
-        return found._replace(ended="end")
+    stop = said.stop_ZR[place]
+    if stop >= 0:
+        return found._replace(ended="end" if stop == tokenizer.eos else "stop")
     full = found.tokens >= request.new_tokens
     return found._replace(ended="length") if full else found
 

@@ -50,6 +50,25 @@ def test_a_stop_string_ends_the_text_wherever_tokens_divide_it(answerer, monkeyp
             assert 0 < found.tokens <= answer.tokens
 
 
+def test_a_stop_id_ends_its_own_rows_text_before_it(answerer):
+    free, words = answering.answer(answerer, requests()), answerer.tokenizer
+    ended = 0
+    for place, answer in enumerate(free):
+        for ids in ([one] for one in set(words.encode(answer.text))):
+            asked = requests()
+            asked[place] = asked[place]._replace(stop_ids=(words.pad, *ids))
+            found = answering.answer(answerer, asked)
+            others = [n for n in range(len(free)) if n != place]
+            assert [found[n] for n in others] == [free[n] for n in others]
+            if found[place].ended == "stop":
+                assert answer.text.startswith(found[place].text)
+                assert found[place].tokens < answer.tokens
+                ended += 1
+            else:  # the text is spelt by other tokens than those that were said
+                assert found[place] == answer
+    assert ended >= len(free)
+
+
 def test_who_watches_is_shown_answers_that_grow_to_the_last(answerer, monkeypatch):
     monkeypatch.setattr(speaker, "BLOCK", 3)
     seen = []
@@ -161,6 +180,8 @@ def test_a_greedy_continuation_is_what_would_be_said(answerer):
         ({"top_k": -1}, "top_k=-1"),
         ({"seed": -1}, "seed=-1"),
         ({"stop": ("",)}, "stop="),
+        ({"stop_ids": (-1,)}, r"stop_ids=\(-1,\): must be ids of the tokenizer, 0 to"),
+        ({"stop_ids": (3, 10**6)}, "stop_ids="),
         ({"new_tokens": 60}, r"8 positions and 60 new_tokens are 68: a row has 64"),
         ({"continuations": (" dog" * 64,)}, r"64 continuation's tokens are 72"),
     ],

@@ -70,6 +70,10 @@ def _define(values: FlagValues) -> None:
         ("stop", "The text ends before it; may be given several times."),
     ):
         flags.DEFINE_multi_string(name, [], help_string, flag_values=values)
+    flags.DEFINE_multi_integer(
+        "stop_id", [], "Id of a token that ends the text; may be given several times.",
+        flag_values=values,
+    )  # fmt: skip
     start = Request(())
     for name, default, help_string in (
         ("new_tokens", start.new_tokens, "Tokens to be said, at most."),
@@ -104,9 +108,9 @@ def _check(values: FlagValues) -> None:
 def _wanted(values: FlagValues) -> Request:
     """What is asked of every prompt that doesn't say otherwise."""
     names = ("new_tokens", "temperature", "top_k", "top_p", "seed")
-    stop = tuple(values.stop)
     fields: dict[str, Any] = {name: values[name].value for name in names}
-    return Request((), **fields, stop=stop)
+    stops = tuple(values.stop), tuple(values.stop_id)
+    return Request((), **fields, stop=stops[0], stop_ids=stops[1])
 
 
 def _manner(values: FlagValues) -> Manner:

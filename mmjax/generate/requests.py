@@ -5,10 +5,11 @@ A request is a line of JSON:
     {"id": "7", "prompt": "<image> Question: What is this? Short answer:",
      "images": ["photos/7.jpg"], "new_tokens": 8, "stop": ["\\n"]}
 
-Only the id is needed. `temperature`, `top_k`, `top_p` and `seed` may stand there too;
-with `continuations`, these are scored and nothing is said. Paths of images are relative
-to the file. Its answer is a line with the id and `text`, `tokens` and `ended` ("end" of
-the document, "stop", "length"), or `scores`, or the `error`.
+Only the id is needed. `temperature`, `top_k`, `top_p`, `seed` and `stop_ids` (of the
+tokenizer) may stand there too; with `continuations`, these are scored and nothing is
+said. Paths of images are relative to the file. Its answer is a line with the id and
+`text`, `tokens` and `ended` ("end" of the document, "stop", "length"), or `scores`, or
+the `error`.
 """
 
 import json
@@ -23,7 +24,7 @@ NUMBERS = {
     "new_tokens": int, "temperature": float, "top_k": int, "top_p": float, "seed": int,
 }  # fmt: skip
 LISTS = ("images", "stop", "continuations")
-FIELDS = ("id", "prompt", *LISTS, *NUMBERS)
+FIELDS = ("id", "prompt", *LISTS, "stop_ids", *NUMBERS)
 
 
 class Line(NamedTuple):
@@ -80,7 +81,8 @@ def _line(where: str, text: str, wanted: Request, folder: pathlib.Path) -> Line:
     if problem:
         return Line(where, id, error=problem)
     fields: dict[str, Any] = {n: k(found[n]) for n, k in NUMBERS.items() if n in found}
-    fields |= {name: tuple(found[name]) for name in LISTS[1:] if name in found}
+    names = (*LISTS[1:], "stop_ids")
+    fields |= {name: tuple(found[name]) for name in names if name in found}
     images = tuple(str(folder / image) for image in found.get("images", ()))
     return Line(where, id, found.get("prompt", ""), images, wanted._replace(**fields))
 
@@ -100,12 +102,19 @@ def _problem(found: Any) -> str:
         value = found.get(name, [])
         if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
             return f"{name}: must be a list of strings"
+    ids = found.get("stop_ids", [])
+    if not isinstance(ids, list) or not all(map(_is_whole, ids)):
+        return "stop_ids: must be a list of whole numbers"
     for name, kind in NUMBERS.items():
         value = found.get(name, 0)
-        whole = isinstance(value, int) and not isinstance(value, bool)
+        whole = _is_whole(value)
         if not (whole or (kind is float and isinstance(value, float))):
             return f"{name}={value!r}: must be a {'whole ' * (kind is int)}number"
     return ""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def run(

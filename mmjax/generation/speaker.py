@@ -45,7 +45,7 @@ class Speech(NamedTuple):
     tokens_ZRT: Int32[Array, "Z R T"]  # 0 from each row's count on
     counts_ZR: Int32[Array, "Z R"]  # tokens, without the one that ended the row
     ended_ZR: Bool[Array, "Z R"]
-    stopped_ZR: Bool[Array, "Z R"]  # ended by an id of its `stops`
+    stop_ZR: Int32[Array, "Z R"]  # the id of its `stops` that ended it; -1: none
     last_ZR: Int32[Array, "Z R"]
     step: Int32[Array, ""]  # tokens chosen in rows that go on
 
@@ -54,8 +54,8 @@ class Generated(NamedTuple):
     """What follows each prompt, on the host."""
 
     tokens_ZRT: Int32[np.ndarray, "Z R T"]  # 0 from each row's count on
-    counts_ZR: Int32[np.ndarray, "Z R"]  # tokens before the stop id
-    stopped_ZR: Bool[np.ndarray, "Z R"]  # by a stop id
+    counts_ZR: Int32[np.ndarray, "Z R"]  # tokens before that id
+    stop_ZR: Int32[np.ndarray, "Z R"]  # the stop id that ended it; -1: none
 
 
 class Continuations(NamedTuple):
@@ -135,11 +135,11 @@ def _begin(
     kind: str,
 ) -> Speech:
     rows = hidden_ZRD.shape[0], hidden_ZRD.shape[1]
-    zeros, none = jnp.zeros(rows, jnp.int32), jnp.zeros(rows, bool)
+    zeros = jnp.zeros(rows, jnp.int32)
     nothing = Speech(
         cached.empty(model, rows, room, dtype),
         jnp.zeros((*rows, room), jnp.int32),
-        zeros, jnp.asarray(asked.new_tokens_ZR) < 1, none, zeros, jnp.int32(0),
+        zeros, jnp.asarray(asked.new_tokens_ZR) < 1, zeros - 1, zeros, jnp.int32(0),
     )  # fmt: skip
     return _append(model, weights, nothing, hidden_ZRD, asked, kind)
 
@@ -191,7 +191,7 @@ def _append(
         tokens_ZRT,
         counts_ZR,
         ~more_ZR | (counts_ZR >= asked.new_tokens_ZR),
-        speech.stopped_ZR | (~speech.ended_ZR & stops_ZR),
+        jnp.where(~speech.ended_ZR & stops_ZR, next_ZR, speech.stop_ZR),
         next_ZR,
         speech.step + 1,
     )
@@ -254,7 +254,7 @@ def speak(
     speech = speaker.begin(weights, hidden_ZRD, asked, room, kind)
     while True:
         told = jax.device_get(speech._replace(kept=()))
-        said = Generated(told.tokens_ZRT, told.counts_ZR, told.stopped_ZR)
+        said = Generated(told.tokens_ZRT, told.counts_ZR, told.stop_ZR)
         if watch is not None:
             ended_ZR = told.ended_ZR | watch(said)
             speech = speech._replace(ended_ZR=ended_ZR)

@@ -31,7 +31,14 @@ GOOD = [
     {"id": "one", "prompt": "a red", "images": ["a.png"]},
     {"id": 2, "prompt": "the <image> dog", "images": ["a.png"], "new_tokens": 7},
     {"id": "scored", "prompt": "a", "continuations": [" dog", " ball"]},
-    {"id": "4", "prompt": "near", "temperature": 1, "seed": 3, "stop": ["e"]},
+    {
+        "id": "4",
+        "prompt": "near",
+        "temperature": 1,
+        "seed": 3,
+        "stop": ["e"],
+        "stop_ids": [5, 6],
+    },
 ]
 
 
@@ -78,6 +85,7 @@ BAD = {
     '{"id": "x", "promt": "a"}': "'promt' is no field: they are id, prompt",
     '{"id": "x", "prompt": 3}': "prompt: must be a string",
     '{"id": "x", "images": "a.png"}': "images: must be a list of strings",
+    '{"id": "x", "stop_ids": ["a"]}': "stop_ids: must be a list of whole numbers",
     '{"id": "x", "top_k": 1.5}': "top_k=1.5: must be a whole number",
     '{"id": "x", "temperature": "1"}': "temperature='1': must be a number",
 }
