@@ -6,7 +6,7 @@ over `mesh.fsdp`; `optim.accumulate` is into how many parts they are cut, one in
 at a time.
 
 The files themselves are for 128 and 512 v5p chips. What other TPUs need is chosen by
-predicted times and memory; GPUs' by memory, as that program counts it for some of them
+predicted times and memory; GPUs' by memory, as that program counts it
 (docs/performance.md), to fill about half of it at most: nothing is known of their time
 but that fewer and larger microbatches gather weights less often. None was ever run.
 """
