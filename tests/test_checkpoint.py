@@ -174,7 +174,11 @@ def damage(path: pathlib.Path, how: str) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", ["delete", "truncate"])
 @pytest.mark.parametrize(
-    "name", ["params/_METADATA", "params/manifest.ocdbt", "meta/metadata", "largest"]
+    "name",
+    slow_unless(
+        ["params/_METADATA", "params/manifest.ocdbt", "meta/metadata", "largest"],
+        ["params/manifest.ocdbt", "largest"],
+    ),
 )
 def test_a_damaged_checkpoint_is_named_and_so_is_the_older_one(tmp_path, name, how):
     saved(tmp_path, (1, 2))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import synthetic
 from jax.sharding import NamedSharding
+from short_form import slow_unless
 
 from mmjax import config as config_lib
 from mmjax import sharding
@@ -23,6 +24,7 @@ MESHES = [
     config_lib.Mesh(2, 2, 2),
     config_lib.Mesh(2, 2, 1, expert=2),
 ]
+SHOWN = (None, MESHES[3], MESHES[5])  # by default
 
 
 def vectors(seed=0, groups=GROUPS, slots=SLOTS, width=WIDTH):
@@ -109,7 +111,7 @@ def with_slopes(losses):
 
 
 @pytest.mark.parametrize("kind", config_lib.CONTRASTS)
-@pytest.mark.parametrize("mesh", [None, *MESHES], ids=repr)
+@pytest.mark.parametrize("mesh", slow_unless([None, *MESHES], SHOWN), ids=repr)
 def test_losses_and_gradients_are_those_of_all_couples_on_any_mesh(kind, mesh):
     made = vectors()
     numbers = jnp.float32(SCALE), jnp.float32(BIAS)
