@@ -3,7 +3,7 @@
 Hardware has the names of `python -m mmjax.estimate --topology=...`. Batches are the
 same on all: 512 rows in 32 pool groups, which lie over `mesh.data`, a group's 16 rows
 over `mesh.fsdp`; `optim.accumulate` is into how many parts they are cut, one in memory
-at a time.
+at a time. With `mesh.tensor`, a pool's slots are a multiple of more.
 
 The files themselves are for 128 and 512 v5p chips. What other TPUs need is chosen by
 predicted times and memory; GPUs' by memory, as that program counts it
@@ -31,6 +31,19 @@ def _gpus(data: int, fsdp: int, accumulate: int, decoder_remat: str) -> Choice:
 
 
 _KEPT_LESS = {"model.vit.remat": "attention", "model.decoder.remat": "attention"}
+
+
+def _tensor(data: int, tensor: int, accumulate: int) -> Choice:
+    """Layers over `tensor`: for v5e, where a row's share of them is too large else."""
+    return {
+        **_KEPT_LESS,
+        "mesh.data": data,
+        "mesh.tensor": tensor,
+        "data.pool_multiple": 16 * tensor,
+        "optim.accumulate": accumulate,
+    }
+
+
 CHOICES: Mapping[str, Mapping[str, Choice]] = {
     "mm1_3b": {
         "v5p:4x4x8": {},
@@ -67,6 +80,7 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
     "mm1_30b": {
         "v5p:4x4x8": {"optim.accumulate": 4},
         "v5p:8x8x8": {},
+        "v5e:16x16": {**_tensor(4, 4, 8), "optim.zero1": True},
         "v6e:16x16": {**_KEPT_LESS, "optim.accumulate": 2, "optim.zero1": True},
         "h100:64": _gpus(4, 16, 8, "attention"),
         "h100:512": _gpus(32, 16, 1, "attention"),
@@ -77,11 +91,13 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
     "mm1_3b_moe": {
         "v5p:4x4x8": {"optim.accumulate": 2},
         "v5p:8x8x8": {},
+        "v5e:16x16": _tensor(1, 2, 4),
         "v6e:16x16": _KEPT_LESS,
     },
     "mm1_7b_moe": {
         "v5p:4x4x8": {"optim.accumulate": 2},
         "v5p:8x8x8": {},
+        "v5e:16x16": {**_tensor(1, 2, 4), "model.decoder.remat": "full"},
         "v6e:16x16": _KEPT_LESS,
     },
 }

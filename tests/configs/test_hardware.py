@@ -28,13 +28,16 @@ def test_every_choice_is_valid_on_its_devices_and_keeps_the_batches(name, place)
     else:
         devices = topologies.parse(place).devices
     mesh = validation.resolve_mesh(config, devices)
-    rows = config.data.rows_per_batch / (devices * config.optim.accumulate)
+    over = devices // mesh.tensor * config.optim.accumulate
+    rows = config.data.rows_per_batch / over
     assert rows >= 1
     groups = config.data.rows_per_batch // config.data.rows_per_pool
     assert groups % (mesh.data * config.optim.accumulate) == 0
     same = {"accumulate": 1, "zero1": False}  # neither changes an update
     assert dataclasses.replace(config.optim, **same) == plain.optim
-    for part in "data", "mixture", "evaluation":
+    multiple = plain.data.pool_multiple * mesh.tensor
+    assert config.data == dataclasses.replace(plain.data, pool_multiple=multiple)
+    for part in "mixture", "evaluation":
         assert getattr(config, part) == getattr(plain, part)
 
 
