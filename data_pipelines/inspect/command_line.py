@@ -56,9 +56,13 @@ def listed(values: FlagValues) -> str:
 
 
 def _default(flag: flags.Flag) -> str:
-    return (
-        "" if flag.default in (None, "", False, []) else f" (default: {flag.default})"
-    )
+    value = flag.default
+    if value in (None, "", False, []):
+        return ""
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    shown = repr(value) if isinstance(value, str) and not value.strip() else value
+    return f" (default: {shown})"
 
 
 def _check_overrides(arguments: Sequence[str]) -> None:

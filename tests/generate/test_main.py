@@ -33,6 +33,15 @@ def test_a_prompt_is_answered_as_the_model_of_the_checkpoint_says_it(run, capsys
     assert capsys.readouterr().out == f"{expected}\n"
 
 
+def test_help_shows_defaults_on_the_line_of_their_flag(capsys):
+    program.main(["generate", "--help"])
+    flags = [x for x in capsys.readouterr().out.splitlines() if x.startswith("  --")]
+    shown = {line.split(":")[0].strip(): line for line in flags}
+    assert shown["--between"].endswith("(default: '\\n')")
+    assert shown["--batch"].endswith("(default: 16)")
+    assert "default" not in shown["--stop_id"]  # none: an empty list
+
+
 def test_a_file_of_requests_is_answered(run, tmp_path, capsys):
     folder, _ = run
     (tmp_path / "asked.jsonl").write_text('{"id": 1, "prompt": "a"}\n')
