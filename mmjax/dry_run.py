@@ -206,18 +206,15 @@ def _flops(
 def flops_table(name: str, costs: Mapping[str, flops.Cost]) -> Iterator[str]:
     """FLOPs by component, without what is recomputed, under what they are of."""
     there = {part: cost for part, cost in costs.items() if cost.forward}
-    forward, backward = (sum(cost[n] for cost in there.values()) for n in range(2))
-    sums = [
-        (part, cost.forward, cost.backward, cost.trains) for part, cost in there.items()
-    ]
+    whole = flops.Cost(*map(sum, zip(*there.values())))
     rows = [
         (
             part,
-            *(metrics.compact(each) for each in (first, second, first + second)),
-            f"{(first + second) / (forward + backward):.1%}",
-            trains,
+            *map(metrics.compact, (cost.forward, cost.backward, cost.total)),
+            f"{cost.total / whole.total:.1%}",
+            "" if cost is whole else cost.trains,
         )
-        for part, first, second, trains in [*sums, ("in all", forward, backward, "")]
+        for part, cost in [*there.items(), ("in all", whole)]
     ]
     yield from table(
         (name, "forward", "backward", "in all", "share", "parameters"), rows

@@ -94,7 +94,7 @@ def peak(device_kind: str) -> float | None:
 
 def step(model: Model, work: Work, trainable: Collection[str]) -> dict[str, float]:
     """FLOPs of one step by component, given the paths of parameters that train."""
-    return {name: sum(cost[:2]) for name, cost in costs(model, work, trainable).items()}
+    return {name: cost.total for name, cost in costs(model, work, trainable).items()}
 
 
 _NONE = ("", connector_flops.CONSTANT)  # kernels that are no parameters
@@ -107,6 +107,10 @@ class Cost(NamedTuple):
     backward: float
     frozen: float  # of `forward`, those of products with parameters that don't train
     trained: float  # and with parameters that do; the rest is between activations
+
+    @property
+    def total(self) -> float:
+        return self.forward + self.backward
 
     @property
     def trains(self) -> str:

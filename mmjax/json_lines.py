@@ -42,3 +42,8 @@ def append(path: str | pathlib.Path, records: Iterable[Mapping[str, Any]]) -> No
 def text(records: Iterable[Mapping[str, Any]]) -> str:
     """The records as lines."""
     return "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value of JSON is a whole number, which true and false aren't."""
+    return isinstance(value, int) and not isinstance(value, bool)

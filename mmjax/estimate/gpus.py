@@ -50,7 +50,7 @@ def lines(
     if "error" in asked:
         raise ValueError(" ".join(asked["error"].split()))
     costs = flops.costs(config.model, workload.work, asked["trainable"])
-    parts = {name: cost.forward + cost.backward for name, cost in costs.items()}
+    parts = {name: cost.total for name, cost in costs.items()}
     peak = (flops.peak(kind) or math.nan) * count
     least = sum(parts.values()) / peak
     held = sum(asked["held"].values())

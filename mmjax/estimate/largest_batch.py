@@ -1,6 +1,5 @@
 """The largest batch that fits a topology, found by compiling a few batches."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from mmjax.config import Config
 from mmjax.estimate import search
 from mmjax.estimate.estimator import DoesNotFitError
 from mmjax.estimate.prediction import Prediction
-from mmjax.estimate.search import Outcome, Variant
+from mmjax.estimate.search import Outcome
 from mmjax.estimate.topologies import GIB, Topology
 
 FIELD = "data.rows_per_batch"
@@ -36,9 +35,7 @@ def find(config: Config, topology: Topology, estimate: Callable) -> Found:
     outcomes: list[Outcome] = []
 
     def fits(units: int) -> bool:
-        changes = ((FIELD, str(units * unit)),)
-        data = dataclasses.replace(config.data, rows_per_batch=units * unit)
-        variant = Variant(changes, dataclasses.replace(config, data=data))
+        (variant,) = search.variants(config, [f"{FIELD}={units * unit}"])
         try:
             found: Prediction = estimate(variant.config, variant.name)
         except DoesNotFitError as error:
@@ -85,8 +82,11 @@ def _guess(needs: dict[int, float], there: float) -> int:
 
 def lines(found: Found, topology: Topology) -> Iterator[str]:
     """What was found, and a table of what was tried."""
-    fitting = {_rows(each): each.found for each in found.outcomes if each.found}
-    total = fitting[found.rows].memory.total / GIB
+    (total,) = (
+        each.found.memory.total / GIB
+        for each in found.outcomes
+        if each.found and each.variant.config.data.rows_per_batch == found.rows
+    )
     yield (
         f"largest batch that fits: {FIELD}={found.rows}, "
         f"{found.rows / topology.chips:g} rows a chip, {total:.1f} of "
@@ -100,7 +100,3 @@ def to_json(found: Found) -> str:
     """The same for programs."""
     tried = json.loads(search.to_json(found.outcomes))
     return json.dumps({"largest_batch": found.rows, "tried": tried}, indent=1)
-
-
-def _rows(outcome: Outcome) -> int:
-    return int(dict(outcome.variant.changes)[FIELD])

@@ -38,7 +38,7 @@ class Prediction(NamedTuple):
     @property
     def model_flops(self) -> dict[str, float]:
         """Of a step, by component."""
-        return {name: cost.forward + cost.backward for name, cost in self.costs.items()}
+        return {name: cost.total for name, cost in self.costs.items()}
 
     @property
     def peak(self) -> float:

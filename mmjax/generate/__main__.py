@@ -109,8 +109,8 @@ def _wanted(values: FlagValues) -> Request:
     """What is asked of every prompt that doesn't say otherwise."""
     names = ("new_tokens", "temperature", "top_k", "top_p", "seed")
     fields: dict[str, Any] = {name: values[name].value for name in names}
-    stops = tuple(values.stop), tuple(values.stop_id)
-    return Request((), **fields, stop=stops[0], stop_ids=stops[1])
+    stop, stop_ids = tuple(values.stop), tuple(values.stop_id)
+    return Request((), **fields, stop=stop, stop_ids=stop_ids)
 
 
 def _manner(values: FlagValues) -> Manner:

@@ -103,18 +103,14 @@ def _problem(found: Any) -> str:
         if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
             return f"{name}: must be a list of strings"
     ids = found.get("stop_ids", [])
-    if not isinstance(ids, list) or not all(map(_is_whole, ids)):
+    if not isinstance(ids, list) or not all(map(json_lines.is_whole, ids)):
         return "stop_ids: must be a list of whole numbers"
     for name, kind in NUMBERS.items():
         value = found.get(name, 0)
-        whole = _is_whole(value)
+        whole = json_lines.is_whole(value)
         if not (whole or (kind is float and isinstance(value, float))):
             return f"{name}={value!r}: must be a {'whole ' * (kind is int)}number"
     return ""
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def run(

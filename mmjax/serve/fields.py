@@ -5,7 +5,7 @@ import secrets
 from typing import Any, NamedTuple
 
 from data_pipelines.records import Image, Text
-from mmjax import answering
+from mmjax import answering, json_lines
 from mmjax.answering import Answerer, Request
 from mmjax.generate.chat import Manner
 from mmjax.serve import messages, pictures
@@ -117,7 +117,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _number(fields: dict[str, Any], name: str, otherwise: Any) -> Any:
     value, kind = fields.get(name, otherwise), NUMBERS[name]
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = json_lines.is_whole(value)
     if not (whole or (kind is float and isinstance(value, float))):
         raise bad(name, f"must be a {'whole ' * (kind is int)}number")
     if kind is float and not abs(value) < LARGEST:
